@@ -1,0 +1,14 @@
+# Thin aliases: everything also works as `python -m steps …`, where there is no make.
+PYTHON ?= python3
+STEPS = @$(PYTHON) -m steps
+
+list:            ; $(STEPS) list
+step-%:          ; $(STEPS) run $*
+serve-%:         ; $(STEPS) serve $*
+diff-%:          ; $(STEPS) diff $*
+carry-%:         ; $(STEPS) carry $*
+lessons:         ; $(STEPS) lessons
+test:            ; $(STEPS) test
+help:            ; $(STEPS) --help
+
+.PHONY: list lessons test help

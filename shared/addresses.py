@@ -1,0 +1,24 @@
+"""Where everybody lives. One string per address, the same string everywhere: exact comparison is the point."""
+
+import os
+
+LOOPBACK_HOSTS = ("127.0.0.1", "::1")
+
+
+def port_from_environment(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
+        raise SystemExit(f"{name}={value} is not a port: choose a number from 1 to 65535.")
+    return int(value)
+
+
+AS_PORT = port_from_environment("AS_PORT", 9000)
+MCP_PORT = port_from_environment("MCP_PORT", 8000)
+NEIGHBOUR_PORT = port_from_environment("NEIGHBOUR_PORT", 8001)
+
+ISSUER = f"http://localhost:{AS_PORT}"
+RESOURCE = f"http://localhost:{MCP_PORT}/mcp"
+NEIGHBOUR = f"http://localhost:{NEIGHBOUR_PORT}/mcp"
+
+# A company proxy that is set for every address would otherwise be asked to reach this very computer.
+os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "localhost", *LOOPBACK_HOSTS]))

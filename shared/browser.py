@@ -1,0 +1,173 @@
+"""Send a person to a page, and catch the one redirect that brings the answer back.
+
+Where there is nobody to send (no terminal, no display, CI, or `HEADLESS=1`) a small visitor goes instead. It
+fetches the same page, fills in the same form as alice, and follows the same redirect.
+"""
+
+import contextlib
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from shared.addresses import ISSUER
+from shared.console import line, note, shortened_url
+from shared.stop import Stop
+
+FIVE_MINUTES = 300  # seconds
+GOODBYE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Done</title>
+<meta name="viewport" content="width=device-width"><h1>Your program has the answer.</h1>
+<p>You can close this page and go back to the terminal.</p></html>"""
+
+
+class Callback:
+    """One page on 127.0.0.1. Its address is the `redirect_uri`; every visit to it is an answer, true or not."""
+
+    def __init__(self) -> None:
+        self.visits: queue.Queue[str | Exception] = queue.Queue()
+        self.server = HTTPServer(("127.0.0.1", 0), self.handler())
+        self.uri = f"http://127.0.0.1:{self.server.server_port}/callback"
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        callback = self
+
+        class OnePage(BaseHTTPRequestHandler):
+            timeout = 5  # seconds a silent visitor may hold us up
+
+            def do_GET(self) -> None:
+                found = urlsplit(self.path).path == "/callback"
+                self.send_response(200 if found else 404)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Cache-Control", "no-store")
+                self.end_headers()
+                if found:
+                    self.wfile.write(GOODBYE.encode())
+                    callback.visits.put(f"http://127.0.0.1:{callback.server.server_port}{self.path}")
+
+            def log_message(self, *_: object) -> None:
+                pass  # the path carries the code
+
+        return OnePage
+
+    def send_user_to(self, url: str) -> None:
+        """Open `url` in the person's browser, or let the visitor go there."""
+        if somebody_is_there():
+            note("Your browser opens now. If it does not, open this address yourself:")
+            line(url)
+            note("Waiting for you, five minutes at most. Ctrl-C ends it.")
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        else:
+            note("Nobody to ask here, so a small visitor goes there and fills in the form as alice:")
+            line(url)
+            threading.Thread(target=self.visit, args=(url,), daemon=True).start()
+
+    def visit(self, url: str) -> None:
+        try:
+            visit(url)
+        except Exception as error:
+            self.visits.put(error)
+
+    def wait(self) -> str:
+        """The address of the next visit, with everything its query brings."""
+        deadline = time.monotonic() + FIVE_MINUTES
+        while time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                visit = self.visits.get(timeout=1)
+                if isinstance(visit, Exception):
+                    raise visit
+                return visit
+            check_still_there(ISSUER)
+        raise Stop("Nobody answered within five minutes. Start again when you are ready.")
+
+
+@contextlib.contextmanager
+def waiting_for_redirect() -> Iterator[Callback]:
+    """Listen before anybody is sent away, stop listening when the answer is in."""
+    callback = Callback()
+    thread = threading.Thread(target=callback.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield callback
+    finally:
+        callback.server.shutdown()
+        callback.server.server_close()
+
+
+def somebody_is_there() -> bool:
+    if os.environ.get("HEADLESS") or os.environ.get("CI") or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if sys.platform not in ("win32", "darwin") and not any(
+        map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    ):
+        return False
+    with contextlib.suppress(webbrowser.Error):
+        return bool(webbrowser.get())
+    return False
+
+
+def check_still_there(url: str) -> None:
+    """A person's browser would only show an error; we can say it here, where the person will look next."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=5).close()
+    except OSError:
+        raise Stop(f"The authorization server at {url} went away while we waited for the answer.") from None
+
+
+# ── the visitor ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Form(HTMLParser):
+    """The first form of a page: where it goes, and what a browser would send if every default were kept."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.action: str | None = None
+        self.fields: list[tuple[str, str]] = []
+        self.buttons: list[tuple[str, str]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        here = {name: value or "" for name, value in attributes}
+        if tag == "form" and self.action is None:
+            self.action = here.get("action", "")
+        elif tag == "button":
+            self.buttons.append((here.get("name", ""), here.get("value", "")))
+        elif tag == "input" and (here.get("type") != "checkbox" or "checked" in here):
+            self.fields.append((here.get("name", ""), here.get("value", "")))
+
+
+def visit(url: str, username: str = "alice", password: str = "wonderland", press: str = "allow") -> httpx2.Response:
+    """Do what a person with a browser would do: open the page, sign in, press the button, go where it leads."""
+    with httpx2.Client(timeout=10) as browser:
+        page = browser.get(url)
+        form = Form(page.text)
+        if form.action is None:
+            raise Stop(f"The visitor found no form to fill in: {page.status_code}, {heading(page)}.")
+        line(f"[dim]browser opens the page: {page.status_code}, {heading(page)}[/]")
+        typed = {"username": username, "password": password}
+        fields = [(name, typed.get(name, value)) for name, value in form.fields]
+        fields += [button for button in form.buttons if button[1] == press]
+        body: dict[str, list[str]] = {}
+        for name, value in fields:
+            body.setdefault(name, []).append(value)
+        answer = browser.post(urljoin(str(page.url), form.action), data=body)
+        line(f"[dim]browser sends the form, presses {press}: {answer.status_code}[/]")
+        if not answer.has_redirect_location:
+            raise Stop(f"The visitor was not sent back: {answer.status_code}, {heading(answer)}.")
+        line(f"[dim]browser follows to {shortened_url(answer.headers['location'])}[/]")
+        return browser.get(answer.headers["location"])
+
+
+def heading(page: httpx2.Response) -> str:
+    _, _, rest = page.text.partition("<h1>")
+    return rest.partition("</h1>")[0].strip() or page.text[:80]

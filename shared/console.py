@@ -1,0 +1,260 @@
+"""Tell a person what happens: numbered exchanges, secrets shortened, readable with and without colour.
+
+`REVEAL=1` shows secrets and long bodies whole. `NO_COLOR=1` and pipes get plain text, old consoles get ASCII.
+"""
+
+import base64
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE
+from shared.stop import Stop
+
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")  # a console in an old code page must not end the program
+
+out = Console(highlight=False, emoji=False, safe_box=True)
+err = Console(stderr=True, highlight=False, emoji=False)
+numbers = itertools.count(1)
+
+
+def drawable(glyph: str, instead: str) -> str:
+    try:
+        glyph.encode(out.encoding)
+    except UnicodeEncodeError:
+        return instead
+    return glyph
+
+
+ARROW, BACK, DASH, DOTS = drawable("→", "->"), drawable("←", "<-"), drawable("─", "-"), drawable("…", "...")
+
+LONGEST_BODY = 24  # lines
+
+SECRETS = {
+    "access_token",
+    "refresh_token",
+    "client_secret",
+    "client_assertion",
+    "registration_access_token",
+    "code",
+    "code_verifier",
+    "password",
+}
+REQUEST_HEADERS = ("authorization", "mcp-protocol-version", "mcp-method", "mcp-name")
+RESPONSE_HEADERS = ("www-authenticate", "location", "cache-control", "retry-after")
+
+CLAIMS = {
+    "typ": "what kind of token this is",
+    "alg": "how it is signed",
+    "kid": "which key signed it",
+    "iss": "who made it",
+    "aud": "whose door it opens",
+    "sub": "on whose behalf",
+    "client_id": "which program carries it",
+    "scope": "what it may be used for",
+    "iat": "when it was made",
+    "nbf": "not before this moment",
+    "exp": "when it stops working",
+    "jti": "its own number",
+}
+
+
+# ── saying ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def title(text: str) -> None:
+    out.print(f"\n[bold]{escape(text)}[/]", soft_wrap=True)
+
+
+def say(what: str, why: str = "") -> None:
+    """Announce the next exchange: a number, what we do, and why the specification wants it."""
+    out.print(f"\n[bold cyan]{next(numbers):>2}  {escape(what)}[/]", soft_wrap=True)
+    if why:
+        out.print(f"    [dim]{escape(why)}[/]", soft_wrap=True)
+
+
+def note(text: str) -> None:
+    out.print(f"    [yellow]{escape(text)}[/]", soft_wrap=True)
+
+
+def learned(*facts: str) -> None:
+    """The end of a walk: what is known now that was not known before."""
+    out.print(f"\n[bold green]{DASH * 2} What we know now {DASH * 2}[/]")
+    for fact in facts:
+        out.print(f"  * {escape(fact)}", soft_wrap=True)
+
+
+# ── showing ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def show(answer: httpx2.Response) -> None:
+    """One exchange, as it went over the wire: who asked whom, the headers and bodies that matter."""
+    request = answer.request
+    line(
+        f"you {ARROW} {name_of(request.url)}   [bold]{request.method}[/] {escape(shortened_url(str(request.url)))}"
+    )
+    show_headers(request.headers, REQUEST_HEADERS)
+    show_body(request.content, request.headers.get("content-type", ""))
+    colour = "green" if answer.status_code < 400 else "red"
+    line(f"{BACK} [{colour}]{answer.status_code} {answer.reason_phrase}[/]")
+    show_headers(answer.headers, RESPONSE_HEADERS)
+    show_body(answer.content, answer.headers.get("content-type", ""))
+
+
+async def watch(answer: httpx2.Response) -> None:
+    """`show` as an event hook of an `httpx2.AsyncClient`: it shows what a library does with it."""
+    await answer.aread()
+    show(answer)
+
+
+def show_token(token: str) -> None:
+    """Take a JWT apart, unverified, and say a word on every part."""
+    table = Table(box=box.SIMPLE if out.encoding == "utf-8" else box.ASCII, pad_edge=False)
+    table.add_column("    part")
+    table.add_column("value", overflow="fold")
+    table.add_column("what it says", overflow="fold")
+    for part in token.split(".")[:2]:
+        for name, value in json.loads(base64.urlsafe_b64decode(part + "==")).items():
+            table.add_row(f"    {name}", escape(str(value)), CLAIMS.get(name, ""))
+    out.print(table)
+
+
+def line(markup: str) -> None:
+    out.print(f"    {markup}", soft_wrap=True)
+
+
+def name_of(url: httpx2.URL) -> str:
+    names = {ISSUER: "authorization server", RESOURCE: "MCP server", NEIGHBOUR: "neighbour"}
+    for known, name in names.items():
+        if urlsplit(known).netloc == url.netloc.decode("ascii"):
+            return name
+    return url.host
+
+
+def show_headers(headers: httpx2.Headers, interesting: tuple[str, ...]) -> None:
+    for name in interesting:
+        for value in headers.get_list(name):
+            if name == "authorization":
+                scheme, _, credentials = value.partition(" ")
+                value = f"{scheme} {shortened(credentials)}"
+            if name == "location":
+                value = shortened_url(value)
+            line(f"  [dim]{name}:[/] {escape(value)}")
+
+
+def show_body(content: bytes, content_type: str) -> None:
+    text = content.decode("utf-8", errors="replace")
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        for name, value in parse_qsl(text):
+            line(f"  {name} = {escape(shortened(value) if name in SECRETS else value)}")
+    elif content_type.startswith("application/json"):
+        rows = pretty_json(text).splitlines()
+        shown = rows if os.environ.get("REVEAL") else rows[:LONGEST_BODY]
+        for row in shown:
+            line(f"  {escape(row)}")
+        if len(rows) > len(shown):
+            line(f"  [dim]{DOTS} and {len(rows) - len(shown)} more lines, which REVEAL=1 shows[/]")
+    elif text:
+        line(f"  [dim]({len(content)} bytes of {escape(content_type or 'something')})[/]")
+
+
+def pretty_json(text: str) -> str:
+    try:
+        return laid_out(without_secrets(json.loads(text)))
+    except (ValueError, RecursionError):
+        return f"(not JSON, whatever its content type says: {text[:60]})"
+
+
+def laid_out(value: object, indent: str = "", width: int = 74) -> str:
+    """JSON on one line where it fits, and on many where it does not."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(flat) <= width or not isinstance(value, (dict, list)):
+        return flat
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        rows = [
+            f"{json.dumps(name)}: {laid_out(inner, deeper, width - len(name) - 4)}" for name, inner in value.items()
+        ]
+        opening, closing = "{", "}"
+    else:
+        rows = [laid_out(inner, deeper, width) for inner in value]
+        opening, closing = "[", "]"
+    return (
+        opening + "".join(f"\n{deeper}{row}" + "," * (row is not rows[-1]) for row in rows) + f"\n{indent}{closing}"
+    )
+
+
+# ── shortening ────────────────────────────────────────────────────────────────────────────────────
+
+
+def shortened(secret: str) -> str:
+    if os.environ.get("REVEAL"):
+        return secret
+    return f"{secret[:6]}{DOTS} ({len(secret)} characters)"
+
+
+def shortened_url(url: str) -> str:
+    for name, value in parse_qsl(urlsplit(url).query):
+        if name in SECRETS and not os.environ.get("REVEAL"):
+            url = url.replace(f"{name}={value}", f"{name}={value[:6]}{DOTS}")
+    return url
+
+
+def without_secrets(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            name: shortened(inner) if name in SECRETS and isinstance(inner, str) else without_secrets(inner)
+            for name, inner in value.items()
+            if name != "_meta"  # what every MCP message repeats
+        }
+    if isinstance(value, list):
+        return [without_secrets(inner) for inner in value]
+    return value
+
+
+# ── ending ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program to its end; whatever goes wrong in the world becomes one sentence and an exit code."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        err.print("\nStopped.")
+        sys.exit(130)
+    except Exception as error:
+        for cause in causes(error):
+            if sentence := sentence_for(cause):
+                err.print(f"\n[red]{escape(sentence)}[/]", soft_wrap=True)
+                sys.exit(1)
+        raise
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error itself, and those that a task group or a library wrapped around."""
+    yield error
+    for inner in getattr(error, "exceptions", ()):
+        yield from causes(inner)
+    if error.__cause__:
+        yield from causes(error.__cause__)
+
+
+def sentence_for(error: BaseException) -> str:
+    if isinstance(error, Stop):
+        return str(error)
+    if isinstance(error, httpx2.TimeoutException):
+        return f"The {name_of(error.request.url)} at {error.request.url} took too long to answer."
+    if isinstance(error, httpx2.TransportError):
+        return f"Nobody answers at {error.request.url}: is the {name_of(error.request.url)} running?"
+    return ""

@@ -1,0 +1,114 @@
+"""Serve one app on loopback: quiet log lines, one sentence when the port is taken, and an orderly end."""
+
+import errno
+import logging
+import os
+import socket
+import sys
+import threading
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.addresses import AS_PORT, LOOPBACK_HOSTS, MCP_PORT, NEIGHBOUR_PORT
+from shared.stop import Stop
+
+STOP_AT_END_OF_INPUT = "STOP_AT_END_OF_INPUT"
+TAKEN = (errno.EADDRINUSE, errno.EACCES)
+ONE_OWNER_PER_PORT = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)  # the first is how Windows says it
+
+
+class PortTaken(Stop):
+    """Somebody else listens where we wanted to."""
+
+    def __init__(self, port: int):
+        variable = {AS_PORT: "AS_PORT", MCP_PORT: "MCP_PORT", NEIGHBOUR_PORT: "NEIGHBOUR_PORT"}.get(
+            port, "its variable"
+        )
+        super().__init__(
+            f"Port {port} is taken by another program. Stop that program, or set {variable} to a free port."
+        )
+
+
+def loopback_sockets(port: int) -> list[socket.socket]:
+    """`localhost` means 127.0.0.1 to some programs and ::1 to others, so we take both; never an outside address."""
+    sockets = []
+    for host in LOOPBACK_HOSTS:
+        try:
+            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, ONE_OWNER_PER_PORT, 1)
+            listener.bind((host, port))
+            listener.listen(100)
+        except OSError as error:
+            if ":" in host and error.errno not in TAKEN:
+                sockets.pop().close()  # this computer has no IPv6
+                continue
+            for opened in sockets:
+                opened.close()
+            raise PortTaken(port) from error
+    return sockets
+
+
+def check_free(ports: list[int]) -> None:
+    """Raise PortTaken now rather than let a client talk to a stranger later."""
+    for port in ports:
+        for listener in loopback_sockets(port):
+            listener.close()
+
+
+async def healthy(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+HEALTH = Route("/health", healthy)
+
+
+class LogRequests:
+    """One line per request: method, path, status. Never the query, never a header: secrets travel there."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def log_then_send(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["path"] != "/health":
+                logging.getLogger("http").info(
+                    "%s %s %s", scope["method"], ascii(scope["path"])[1:-1], message["status"]
+                )
+            await send(message)
+
+        await self.app(scope, receive, log_then_send if scope["type"] == "http" else send)
+
+
+def serve(app: ASGIApp, url: str) -> None:
+    """Serve `app` at `url` until Ctrl-C, or until whoever started us is gone."""
+    program = os.path.basename(sys.argv[0]).removesuffix(".py")
+    logging.basicConfig(level=logging.INFO, format=f"{program:<12} %(message)s", force=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for talkative in ("mcp", "httpx2", "httpcore2"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    try:
+        sockets = loopback_sockets(urlsplit(url).port)
+    except PortTaken as taken:
+        raise SystemExit(str(taken)) from None
+    config = uvicorn.Config(LogRequests(app), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    if os.environ.get(STOP_AT_END_OF_INPUT):
+        threading.Thread(target=stop_at_end_of_input, args=(server,), daemon=True).start()
+    logging.getLogger("http").info("listening on %s", url)
+    try:
+        server.run(sockets=sockets)
+    except KeyboardInterrupt:
+        pass
+
+
+def stop_at_end_of_input(server: uvicorn.Server) -> None:
+    """Our input is a pipe from the program that started us. It ends when that program does, however it does."""
+    while os.read(0, 1024):
+        pass
+    server.should_exit = True

@@ -1,0 +1,110 @@
+"""The course's one command. `python -m steps` lists the steps; `python -m steps --help` says what else it can do."""
+
+import sys
+
+from tools import environment
+
+if __name__ == "__main__":
+    environment.enter("steps", sys.argv[1:])
+
+import argparse
+import importlib
+import os
+import subprocess
+import time
+
+from rich.markup import escape
+
+from shared import console
+from shared.running import running
+from shared.stop import Stop
+from tools import carry, catalogue, lessons
+
+
+def list_steps(_: argparse.Namespace) -> None:
+    for step in catalogue.all_steps().values():
+        console.out.print(f"[bold]{step.number}  {step.title}[/]\n    {step.thesis}", soft_wrap=True)
+    console.out.print(f"\nStart with [bold]{command('run', '01')}[/]")
+
+
+def run_step(asked: argparse.Namespace) -> None:
+    step = catalogue.step_named(asked.step)
+    logs = environment.ROOT / "out" / f"step-{step.number}"
+    console.title(f"Step {step.number}: {step.thesis}")
+    with running(step.programs(), logs, meanwhile=lambda: importlib.import_module(step.module("client"))):
+        importlib.import_module(step.module("client")).main()
+    console.out.print(f"\nWhat the servers logged: {logs.relative_to(environment.ROOT).as_posix()}")
+    following = [other.number for other in catalogue.after(step)[:1]]
+    for number in following:
+        console.out.print(f"What changes next: [bold]{command('diff', number)}[/]")
+        console.out.print(f"Go on with: [bold]{command('run', number)}[/]")
+
+
+def serve_step(asked: argparse.Namespace) -> None:
+    step = catalogue.step_named(asked.step)
+    with running(step.programs()):
+        client = f"{environment.PYTHON.relative_to(environment.ROOT).as_posix()} -m {step.module('client')}"
+        console.out.print(f"\nThe servers of step {step.number} are up. In another terminal:", soft_wrap=True)
+        console.out.print(f"  [bold]{client}[/]\nCtrl-C ends them.", soft_wrap=True)
+        while True:
+            time.sleep(3600)
+
+
+def diff_step(asked: argparse.Namespace) -> None:
+    step = catalogue.step_named(asked.step)
+    diff = lessons.lesson(step)
+    if asked.stat:
+        for name, (added, removed) in lessons.counted(diff).items():
+            console.out.print(f"{name:<16} [green]+{added:<4}[/] [red]-{removed}[/]")
+        return
+    for row in diff.splitlines():
+        colour = {"+": "green", "-": "red", "@": "cyan"}.get(row[:1], "")
+        console.out.print(f"[{colour}]{escape(row)}[/]" if colour else escape(row), soft_wrap=True)
+
+
+def carry_step(asked: argparse.Namespace) -> None:
+    carry.carry(catalogue.step_named(asked.step), say=print)
+
+
+def write_lessons(_: argparse.Namespace) -> None:
+    for path in lessons.write_all():
+        print(f"wrote {path.relative_to(environment.ROOT).as_posix()}")
+
+
+def run_tests(asked: argparse.Namespace) -> None:
+    sys.exit(subprocess.call([sys.executable, "-m", "pytest", *asked.arguments], cwd=environment.ROOT))
+
+
+def command(verb: str, number: str) -> str:
+    """The words to type, the way this person typed the last ones."""
+    if "MAKELEVEL" in os.environ:
+        return f"make {'step' if verb == 'run' else verb}-{number}"
+    return f"python -m steps {verb} {number}"
+
+
+def arguments(given: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m steps", description="Authorization for MCP servers, step by step.")
+    parser.set_defaults(act=list_steps)
+    verbs = parser.add_subparsers(title="commands", metavar="")
+    verbs.add_parser("list", help="one line per step").set_defaults(act=list_steps)
+    for verb, act, text in (
+        ("run", run_step, "start the servers of a step, walk its client through them, stop them"),
+        ("serve", serve_step, "only the servers, until Ctrl-C"),
+        ("diff", diff_step, "what a step adds to the one before"),
+        ("carry", carry_step, "bring an uncommitted edit of a step into all later steps"),
+    ):
+        one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
+        one.add_argument("step", help="the step's number, like 04")
+        one.set_defaults(act=act)
+        if verb == "diff":
+            one.add_argument("--stat", action="store_true", help="only count the lines")
+    verbs.add_parser("lessons", help="write every LESSON.diff anew").set_defaults(act=write_lessons)
+    tests = verbs.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False)
+    tests.add_argument("arguments", nargs=argparse.REMAINDER)
+    tests.set_defaults(act=run_tests)
+    return parser.parse_args(given)
+
+
+if __name__ == "__main__":
+    asked = arguments(sys.argv[1:])
+    console.run(lambda: asked.act(asked))

@@ -1,0 +1,65 @@
+"""The steps, as steps/steps.toml tells them."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.addresses import AS_PORT, MCP_PORT, NEIGHBOUR_PORT
+from shared.running import Program
+from shared.stop import Stop
+from tools.environment import ROOT
+
+ROLES = ("auth_server.py", "mcp_server.py", "client.py")
+
+
+@dataclass(frozen=True)
+class Step:
+    number: str
+    folder: str
+    title: str
+    thesis: str
+    obeys: str
+    servers: list[str]
+    touches: list[str] = field(default_factory=lambda: list(ROLES))
+    budget: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return ROOT / "steps" / self.folder
+
+    def module(self, role: str) -> str:
+        return f"steps.{self.folder}.{role}"
+
+    def programs(self) -> list[Program]:
+        """The servers to start. The neighbour is the same MCP server at another address."""
+        known = {
+            "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT),
+            "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT),
+            "neighbour": Program(
+                "neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, {"MCP_PORT": str(NEIGHBOUR_PORT)}
+            ),
+        }
+        return [known[name] for name in self.servers]
+
+
+def all_steps(root: Path = ROOT) -> dict[str, Step]:
+    found = tomllib.loads((root / "steps" / "steps.toml").read_text(encoding="utf-8"))
+    return {number: Step(number=number, **about) for number, about in found.items()}
+
+
+def step_named(number: str) -> Step:
+    steps = all_steps()
+    if number.zfill(2) not in steps:
+        raise Stop(f"There is no step {number!r}. There are: {', '.join(steps)}.")
+    return steps[number.zfill(2)]
+
+
+def before(step: Step) -> Step:
+    numbers = list(all_steps())
+    if step.number == numbers[0]:
+        raise Stop("Step 01 is the first: there is nothing to compare it with.")
+    return all_steps()[numbers[numbers.index(step.number) - 1]]
+
+
+def after(step: Step) -> list[Step]:
+    return [other for number, other in all_steps().items() if number > step.number]

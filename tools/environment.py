@@ -1,0 +1,63 @@
+"""Make the virtual environment that everything runs in, once, and continue inside it.
+
+Only the standard library is used here: this runs before anything is installed. `requirements.lock` says what is
+installed; `uv` does it where it is at hand, `venv` and `pip` do it otherwise.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+LOCK = ROOT / "requirements.lock"
+STAMP = VENV / "installed-lock.sha256"
+
+
+def enter(module: str, arguments: list[str]) -> None:
+    """Return when we run inside the environment; otherwise make it if need be, and start again in there."""
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not STAMP.is_file() or STAMP.read_text() != wanted:
+        set_up()
+        STAMP.write_text(wanted)
+    if os.path.samefile(sys.prefix, VENV):
+        return
+    command = [str(PYTHON), "-m", module, *arguments]
+    if sys.platform == "win32":
+        sys.exit(subprocess.call(command))  # Windows has no exec that keeps the terminal
+    sys.stdout.flush()
+    os.execv(PYTHON, command)
+
+
+def set_up() -> None:
+    version = ".".join(map(str, sys.version_info[:3]))
+    print(f"Setting up .venv with Python {version}. This happens once and takes about a minute.", flush=True)
+    if uv := shutil.which("uv"):
+        follow([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)])
+        follow([uv, "pip", "install", "--quiet", "--python", str(PYTHON), "-r", str(LOCK)])
+    else:
+        if importlib.util.find_spec("ensurepip") is None:
+            sys.exit("This Python comes without venv. On Debian and Ubuntu: apt install python3-venv")
+        follow([sys.executable, "-m", "venv", "--clear", str(VENV)])
+        follow([str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "-r", str(LOCK)])
+    print("Ready.", flush=True)
+
+
+def follow(command: list[str]) -> None:
+    """Run one command of the set-up, showing on one line what it is busy with; end in a sentence if it fails."""
+    said: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) as process:
+        for row in process.stdout:
+            said.append(row.strip())
+            if sys.stdout.isatty() and row.startswith("Collecting "):
+                print(f"\r  {row.split()[1]:<60}", end="", flush=True)
+    if sys.stdout.isatty():
+        print("\r" + " " * 62 + "\r", end="")
+    if process.returncode:
+        last_words = next((row for row in reversed(said) if row.lower().startswith("error")), "".join(said[-1:]))
+        sys.exit(f"The set-up failed at `{' '.join(command[:4])} …`. Is there a network? It said: {last_words}")
