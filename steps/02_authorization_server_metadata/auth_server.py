@@ -1,0 +1,58 @@
+"""Step 02 · the authorization server says what it can do, and must not lie about who it is.
+
+The authorization server: it knows clients, asks people and makes tokens; it never sees an MCP request.
+"""
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from shared.addresses import ISSUER, RESOURCE
+from shared.serving import HEALTH, serve
+
+# ── what we remember ──────────────────────────────────────────────────────────
+
+CACHEABLE = {"Cache-Control": "public, max-age=3600"}
+RESOURCES = (
+    RESOURCE,
+)
+AUTH_METHODS = (
+    "none",
+)
+
+# ── endpoints ─────────────────────────────────────────────────────────────────
+
+
+async def metadata(_: Request) -> Response:
+    """RFC 8414 §2: what this server can do."""
+    about_us = {
+        "issuer": ISSUER,
+        "authorization_endpoint": f"{ISSUER}/authorize",
+        "token_endpoint": f"{ISSUER}/token",
+        "response_types_supported": ["code"],
+        "grant_types_supported": ["authorization_code"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "protected_resources": RESOURCES,
+    }
+    return JSONResponse(about_us, headers=CACHEABLE)
+
+
+async def not_yet(_: Request) -> Response:
+    return Response("This endpoint is announced and not built yet.", 501)
+
+
+# ── the app ───────────────────────────────────────────────────────────────────
+
+app = Starlette(
+    routes=[
+        HEALTH,
+        Route("/.well-known/oauth-authorization-server", metadata),
+        Route("/authorize", not_yet),
+        Route("/token", not_yet, methods=["POST"]),
+    ],
+)
+
+if __name__ == "__main__":
+    serve(app, ISSUER)
