@@ -1,0 +1,169 @@
+"""Step 03 · a client nobody knew a second ago gets a name, on the server's terms.
+
+The authorization server: it knows clients, asks people and makes tokens; it never sees an MCP request.
+"""
+
+import re
+import secrets
+import time
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from shared.addresses import ISSUER, RESOURCE
+from shared.bodies import BadBody, read_json
+from shared.serving import HEALTH, serve
+
+# ── what we remember ──────────────────────────────────────────────────────────
+
+CACHEABLE = {"Cache-Control": "public, max-age=3600"}
+NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+RESOURCES = (
+    RESOURCE,
+)
+LOOPBACK = r"http://(127\.0\.0\.1|localhost|\[::1\])"
+REDIRECT_URI = rf"(https://[A-Za-z0-9.-]+|{LOOPBACK})(:[0-9]{{1,5}})?(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
+AUTH_METHODS = (
+    "none",
+    "client_secret_post",
+)
+SCOPES = {
+    "mcp:tools:sentiment": "Score the mood of headlines",
+    "mcp:resources:customer-data:read": "Read customers and their portfolios",
+    "mcp:exec:workflows:rebalance": "Rebalance a portfolio",
+}
+REGISTRABLE = {  # what a client may say of itself, and what its silence means: RFC 7591 §2
+    "redirect_uris": [],
+    "token_endpoint_auth_method": "client_secret_basic",
+    "grant_types": ["authorization_code"],
+    "response_types": ["code"],
+    "application_type": "web",
+    "client_name": "a program without a name",
+    "scope": " ".join(SCOPES),
+}
+clients: dict[str, dict] = {}  # by client_id
+
+# ── how we say no ─────────────────────────────────────────────────────────────
+
+
+class OAuthError(Exception):
+    """An error a client is meant to read: `error` is for code, `why` for people."""
+
+    def __init__(self, error: str, why: str, status: int = 400):
+        self.error, self.why, self.status = error, why, status
+
+
+async def refuse(request: Request, no: OAuthError | BadBody) -> Response:
+    """The one place where a no becomes HTTP."""
+    return JSONResponse({"error": no.error, "error_description": no.why}, no.status, NO_STORE)
+
+
+# ── rules ─────────────────────────────────────────────────────────────────────
+
+
+def well_formed(metadata: dict) -> None:
+    for name, usual in REGISTRABLE.items():
+        value = metadata[name] if isinstance(usual, list) else [metadata[name]]
+        items = value if isinstance(value, list) else [None]
+        fine = [item for item in items if isinstance(item, str) and item.isprintable() and len(item) <= 2000]
+        if len(fine) < len(items) or len(items) > 10:
+            error = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
+            raise OAuthError(error, f"{name} has the wrong type or is too long")
+
+
+def https_or_loopback(metadata: dict) -> None:
+    for uri in metadata["redirect_uris"] or [""]:
+        if not re.fullmatch(REDIRECT_URI, uri):
+            why = "redirect_uris: https, or http on a loopback host; no fragment, userinfo or wildcard"
+            raise OAuthError("invalid_redirect_uri", why)  # RFC 9700 §2.6
+
+
+def fits_application_type(metadata: dict) -> None:
+    if metadata["application_type"] not in ("native", "web"):
+        raise OAuthError("invalid_client_metadata", "application_type must be native or web")
+    loopback = any(re.match(LOOPBACK, uri) for uri in metadata["redirect_uris"])
+    if metadata["application_type"] == "web" and loopback:
+        why = "a web client has no loopback redirect_uri: say application_type native"
+        raise OAuthError("invalid_redirect_uri", why)  # OpenID Connect Registration §2
+
+
+def known_auth_method(metadata: dict) -> None:
+    if metadata["token_endpoint_auth_method"] not in AUTH_METHODS:
+        why = f"token_endpoint_auth_method must be one of: {', '.join(AUTH_METHODS)}"
+        raise OAuthError("invalid_client_metadata", why)  # RFC 7591 §2
+
+
+def one_key_source(metadata: dict) -> None:
+    if "jwks" in metadata and "jwks_uri" in metadata:
+        raise OAuthError("invalid_client_metadata", "jwks and jwks_uri exclude each other")  # RFC 7591 §2
+
+
+def code_grant(metadata: dict) -> None:
+    if "authorization_code" not in metadata["grant_types"] or metadata["response_types"] != ["code"]:
+        why = "only grant type authorization_code with response type code can be registered here"
+        raise OAuthError("invalid_client_metadata", why)  # RFC 7591 §2.1
+
+
+REGISTRATION_RULES = (
+    well_formed,
+    https_or_loopback,
+    fits_application_type,
+    known_auth_method,
+    one_key_source,
+    code_grant,
+)
+
+# ── endpoints ─────────────────────────────────────────────────────────────────
+
+
+async def metadata(_: Request) -> Response:
+    """RFC 8414 §2: what this server can do."""
+    about_us = {
+        "issuer": ISSUER,
+        "authorization_endpoint": f"{ISSUER}/authorize",
+        "token_endpoint": f"{ISSUER}/token",
+        "response_types_supported": ["code"],
+        "grant_types_supported": ["authorization_code"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "registration_endpoint": f"{ISSUER}/register",
+        "protected_resources": RESOURCES,
+    }
+    return JSONResponse(about_us, headers=CACHEABLE)
+
+
+async def register(request: Request) -> Response:
+    """RFC 7591 §3.1: a client says who it is and gets a name, on our terms."""
+    metadata = REGISTRABLE | await read_json(request, "invalid_client_metadata")
+    for rule in REGISTRATION_RULES:
+        rule(metadata)
+    client = {name: metadata[name] for name in REGISTRABLE}  # the rest is ignored, as the answer shows
+    client |= {"client_id": secrets.token_urlsafe(16), "client_id_issued_at": int(time.time())}
+    client |= {"grant_types": ["authorization_code"]}
+    if client["token_endpoint_auth_method"] != "none":
+        client |= {"client_secret": secrets.token_urlsafe(32), "client_secret_expires_at": 0}
+    clients[client["client_id"]] = client
+    return JSONResponse(client, 201, NO_STORE)  # RFC 7591 §3.2.1
+
+
+async def not_yet(_: Request) -> Response:
+    return Response("This endpoint is announced and not built yet.", 501)
+
+
+# ── the app ───────────────────────────────────────────────────────────────────
+
+app = Starlette(
+    routes=[
+        HEALTH,
+        Route("/.well-known/oauth-authorization-server", metadata),
+        Route("/register", register, methods=["POST"]),
+        Route("/authorize", not_yet),
+        Route("/token", not_yet, methods=["POST"]),
+    ],
+    exception_handlers={OAuthError: refuse, BadBody: refuse},
+)
+
+if __name__ == "__main__":
+    serve(app, ISSUER)
