@@ -1,0 +1,317 @@
+"""Step 05 · a token opens the door it was made for, and no other.
+
+The client: it knows the address of one MCP server and finds out everything else by asking.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import anyio
+import httpx2
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from shared.addresses import NEIGHBOUR, RESOURCE
+from shared.browser import waiting_for_redirect
+from shared.console import Stop, learned, note, run, say, show, show_token, watch
+
+# ── what we remember ──────────────────────────────────────────────────────────
+
+HEADERS = {"MCP-Protocol-Version": "2026-07-28"}
+LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+
+ABOUT_US = {
+    "client_name": "Workshop client",
+    "application_type": "native",
+    "redirect_uris": ["http://127.0.0.1/callback"],  # the port is chosen at run time: RFC 8252 §7.3
+    "grant_types": ["authorization_code"],
+    "response_types": ["code"],
+    "token_endpoint_auth_method": "none",
+}
+registrations: dict[str, dict] = {}  # by issuer: a client_id means nothing to any other server
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An authorization request under way: what must be remembered until the user comes back."""
+
+    issuer: str
+    resource: str
+    redirect_uri: str
+    state: str
+    code_verifier: str
+
+
+# ── rules ─────────────────────────────────────────────────────────────────────
+
+
+def describes_this_resource(metadata: dict, resource: str) -> None:
+    if metadata.get("resource") != resource:
+        raise Stop(f"The metadata is about {metadata.get('resource')!r}, not {resource}.")  # RFC 9728 §3.3
+
+
+def names_authorization_servers(metadata: dict, resource: str) -> None:
+    servers = metadata.get("authorization_servers")
+    if not isinstance(servers, list) or not servers or not isinstance(servers[0], str):
+        raise Stop("The metadata names no authorization server, and we do not guess one.")  # RFC 9728 §7.6
+
+
+RESOURCE_METADATA_RULES = (
+    describes_this_resource,
+    names_authorization_servers,
+)
+
+
+def same_issuer(metadata: dict, issuer: str) -> None:
+    if metadata.get("issuer") != issuer:
+        raise Stop(f"We asked {issuer}, and {metadata.get('issuer')!r} answered.")  # RFC 8414 §3.3
+
+
+def offers_s256(metadata: dict, issuer: str) -> None:
+    if "S256" not in (metadata.get("code_challenge_methods_supported") or ()):
+        raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.1
+
+
+SERVER_METADATA_RULES = (
+    same_issuer,
+    offers_s256,
+)
+
+
+def from_the_same_issuer(answer: dict[str, str], pending: Pending, server: dict) -> None:
+    promised = server.get("authorization_response_iss_parameter_supported") is True
+    if ("iss" in answer or promised) and answer.get("iss") != pending.issuer:
+        raise Stop("The answer does not come from the authorization server we asked.")  # RFC 9207 §2.4
+
+
+def carries_a_code(answer: dict[str, str], pending: Pending, server: dict) -> None:
+    if "code" not in answer:
+        why = answer.get("error_description") or answer.get("error") or "it sent no code"
+        raise Stop(f"The authorization server says no: {why!r}.")  # OAuth 2.1 §4.1.2.1
+
+
+ANSWER_RULES = (
+    from_the_same_issuer,
+    carries_a_code,
+)
+
+# ── requests ──────────────────────────────────────────────────────────────────
+
+CHALLENGE_PART = re.compile(
+    r"""
+    (?P<name>[^\s,="]+) \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^\s,"]+) )
+    | (?P<scheme>[^\s,="]+)
+    """,
+    re.VERBOSE,
+)
+
+
+def bearer_challenge(answer: httpx2.Response) -> dict[str, str]:
+    """The parameters of the Bearer challenge, whichever challenges stand beside it: RFC 9110 §11.6.1."""
+    challenges: dict[str, dict[str, str]] = {}
+    for header in answer.headers.get_list("www-authenticate"):
+        parameters: dict[str, str] = {}
+        for part in CHALLENGE_PART.finditer(header):
+            if part["scheme"]:
+                parameters = challenges.setdefault(part["scheme"].lower(), {})
+            else:
+                parameters[part["name"].lower()] = part["plain"] or re.sub(r"\\(.)", r"\1", part["quoted"])
+    return challenges.get("bearer", {})
+
+
+def resource_metadata_urls(resource: str) -> list[str]:
+    """Between host and path, and then without the path: RFC 9728 §3.1."""
+    parts = urlsplit(resource)
+    root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
+    return list(dict.fromkeys([root + parts.path.rstrip("/"), root]))
+
+
+def server_metadata_urls(issuer: str) -> list[str]:
+    """OAuth's place, then OpenID Connect's two: RFC 8414 §5."""
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    return [
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
+        *([f"{origin}{path}/.well-known/openid-configuration"] if path else []),
+    ]
+
+
+def first_document(http: httpx2.Client, urls: list[str]) -> dict:
+    for url in urls:
+        answer = http.get(url)
+        show(answer)
+        if answer.status_code == 404:
+            continue
+        try:
+            document = answer.json() if answer.status_code == 200 else None
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
+        return document
+    raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
+
+
+def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, str]]:
+    say("Ask for the tools, without a token", "A server says no in a way that leads on. RFC 9728 §5.1")
+    answer = http.post(resource, json=LIST_TOOLS)
+    show(answer)
+    if answer.status_code != 401:
+        raise Stop(f"{resource} is not protected: it answered {answer.status_code}.")
+    challenge = bearer_challenge(answer)
+    say("Read the metadata of the MCP server", "It names the authorization servers. RFC 9728 §3.1")
+    named = challenge.get("resource_metadata")
+    metadata = first_document(http, [named] if named else resource_metadata_urls(resource))
+    for rule in RESOURCE_METADATA_RULES:
+        rule(metadata, resource)
+    return metadata, challenge
+
+
+def find_server(http: httpx2.Client, issuer: str) -> dict:
+    say("Read the metadata of the authorization server", "It says where, and how. RFC 8414 §3.1")
+    metadata = first_document(http, server_metadata_urls(issuer))
+    for rule in SERVER_METADATA_RULES:
+        rule(metadata, issuer)
+    return metadata
+
+
+def register(http: httpx2.Client, server: dict) -> dict:
+    if server["issuer"] in registrations:
+        return registrations[server["issuer"]]
+    say("Register", "The server has never heard of us; now it gives us a name. RFC 7591 §3.1")
+    answer = http.post(server["registration_endpoint"], json=ABOUT_US)
+    show(answer)
+    if answer.status_code != 201:
+        raise Stop(f"The authorization server does not register us: {answer.text[:200]!r}.")
+    registrations[server["issuer"]] = answer.json()
+    return answer.json()
+
+
+def authorize(server: dict, client: dict, resource: str, scope: str) -> tuple[Pending, str]:
+    with waiting_for_redirect() as callback:
+        pending = Pending(
+            issuer=server["issuer"],
+            resource=resource,
+            redirect_uri=callback.uri,
+            state=secrets.token_urlsafe(32),
+            code_verifier=secrets.token_urlsafe(32),
+        )
+        digest = hashlib.sha256(pending.code_verifier.encode()).digest()
+        query = {
+            "response_type": "code",
+            "client_id": client["client_id"],
+            "redirect_uri": pending.redirect_uri,
+            "scope": scope,
+            "state": pending.state,
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            "resource": resource,
+        }
+        say("Send the user to the authorization server", "Our secret stays; its hash goes. RFC 7636 §4.3")
+        callback.send_user_to(f"{server['authorization_endpoint']}?{urlencode(query)}")
+        answer = dict(parse_qsl(urlsplit(callback.wait()).query))
+        while not hmac.compare_digest(answer.get("state", "").encode(), pending.state.encode()):
+            note("Somebody brought a state that is not ours. We drop it and wait on. RFC 9700 §4.7")
+            answer = dict(parse_qsl(urlsplit(callback.wait()).query))
+    for rule in ANSWER_RULES:
+        rule(answer, pending, server)
+    return pending, answer["code"]
+
+
+def redeem(http: httpx2.Client, server: dict, client: dict, pending: Pending, code: str) -> dict:
+    say("Trade the code for a token", "The secret proves that we are the ones who asked. RFC 7636 §4.5")
+    answer = http.post(
+        server["token_endpoint"],
+        data={
+            "grant_type": "authorization_code",
+            "client_id": client["client_id"],
+            "code": code,
+            "code_verifier": pending.code_verifier,
+            "redirect_uri": pending.redirect_uri,
+            "resource": pending.resource,
+        },
+    )
+    show(answer)
+    if answer.status_code != 200 or answer.json()["token_type"].lower() != "bearer":
+        raise Stop(f"The authorization server gives no token: {answer.text[:200]!r}.")
+    return answer.json()
+
+
+async def use_tools(resource: str, access_token: str) -> None:
+    headers = {"Authorization": f"Bearer {access_token}"}  # OAuth 2.1 §5.1.1
+    async with httpx2.AsyncClient(headers=headers, event_hooks={"response": [watch]}, timeout=10) as http:
+        say("Open the door with the token", "Every request carries it, in this header. OAuth 2.1 §5.1.1")
+        async with Client(streamable_http_client(resource, http_client=http)) as mcp:
+            await mcp.list_tools()
+            say("Call a tool", "The MCP server knows now on whose behalf. RFC 9068 §2.2")
+            await mcp.call_tool("score_headline", {"headline": "ACME profit beats forecasts, shares soar"})
+
+
+async def whoami(resource: str, access_token: str) -> str:
+    headers = {"Authorization": f"Bearer {access_token}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=10) as http:
+        async with Client(streamable_http_client(resource, http_client=http)) as mcp:
+            return (await mcp.call_tool("whoami")).content[0].text
+
+
+# ── what must not work ────────────────────────────────────────────────────────
+
+
+def refused(http: httpx2.Client, what: str, access_token: str) -> None:
+    say(what, "Refused before any tool runs. RFC 9068 §4")
+    answer = http.post(RESOURCE, json=LIST_TOOLS, headers={"Authorization": f"Bearer {access_token}"})
+    show(answer)
+    if answer.status_code != 401:
+        raise Stop(f"This token must not open the door, and it did: {answer.status_code}.")
+
+
+def forgeries(access_token: str) -> dict[str, str]:
+    """What somebody can make of a token they have seen. A client never needs to look inside: RFC 9068 §6."""
+    header, claims, signature = access_token.split(".")
+    mallory = jwt.decode(access_token, options={"verify_signature": False}) | {"sub": "mallory"}
+    own_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    same_header = {"typ": "at+jwt", "kid": jwt.get_unverified_header(access_token)["kid"]}
+    forged = jwt.encode(mallory, own_key, "RS256", same_header)
+    return {
+        "Forge a token, signed with a key of our own": forged,
+        "Tamper with a real one: new claims, old signature": f"{header}.{forged.split('.')[1]}.{signature}",
+        "Say that no signature is needed: alg none": jwt.encode(mallory, None, "none", same_header),
+    }
+
+
+# ── the walk ──────────────────────────────────────────────────────────────────
+
+
+def main() -> None:
+    with httpx2.Client(headers=HEADERS, timeout=10) as http:
+        metadata, challenge = find_resource(http, RESOURCE)
+        server = find_server(http, metadata["authorization_servers"][0])
+        client = register(http, server)
+        scope = challenge.get("scope") or " ".join(metadata.get("scopes_supported", []))
+        pending, code = authorize(server, client, RESOURCE, scope)
+        tokens = redeem(http, server, client, pending, code)
+        show_token(tokens["access_token"])
+        anyio.run(use_tools, RESOURCE, tokens["access_token"])
+
+        pending, code = authorize(server, client, NEIGHBOUR, scope)
+        for_the_neighbour = redeem(http, server, client, pending, code)["access_token"]
+        note(f"The neighbour, {NEIGHBOUR}, lets it in: {anyio.run(whoami, NEIGHBOUR, for_the_neighbour)}")
+        refused(http, "Carry the neighbour's token to our door", for_the_neighbour)
+        for what, token in forgeries(tokens["access_token"]).items():
+            refused(http, what, token)
+    learned(
+        "a token says for whose door it was made, and each door reads that",
+        "what is not signed by the issuer's key is not believed, whatever it says",
+    )
+
+
+if __name__ == "__main__":
+    run(main)
