@@ -13,7 +13,7 @@ from types import FrameType
 
 import httpx2
 
-from shared.serving import STOP_AT_END_OF_INPUT, check_free
+from shared.serving import PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
 from shared.stop import Stop
 
 PATIENCE = 30  # seconds until a server must be up
@@ -60,7 +60,7 @@ def process(program: Program, logs: Path | None) -> Iterator[subprocess.Popen]:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
-            env=os.environ | {STOP_AT_END_OF_INPUT: "1", "PYTHONUNBUFFERED": "1"} | program.environment,
+            env=os.environ | {STOP_AT_END_OF_INPUT: "1", PROGRAM_NAME: program.name} | program.environment,
             **OUT_OF_REACH_OF_CTRL_C,
         )
         try:

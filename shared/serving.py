@@ -18,6 +18,7 @@ from shared.addresses import AS_PORT, LOOPBACK_HOSTS, MCP_PORT, NEIGHBOUR_PORT
 from shared.stop import Stop
 
 STOP_AT_END_OF_INPUT = "STOP_AT_END_OF_INPUT"
+PROGRAM_NAME = "PROGRAM_NAME"
 TAKEN = (errno.EADDRINUSE, errno.EACCES)
 ONE_OWNER_PER_PORT = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)  # the first is how Windows says it
 
@@ -87,7 +88,7 @@ class LogRequests:
 
 def serve(app: ASGIApp, url: str) -> None:
     """Serve `app` at `url` until Ctrl-C, or until whoever started us is gone."""
-    program = os.path.basename(sys.argv[0]).removesuffix(".py")
+    program = os.environ.get(PROGRAM_NAME) or os.path.basename(sys.argv[0]).removesuffix(".py")
     logging.basicConfig(level=logging.INFO, format=f"{program:<12} %(message)s", force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     for talkative in ("mcp", "httpx2", "httpcore2"):

@@ -294,10 +294,10 @@ async def authorize(request: Request) -> Response:
         return back_to_client(ask, error=no.error, error_description=no.why)
     request_id = secrets.token_urlsafe(32)
     asks[request_id] = ask
-    return consent_page(request_id)
+    return consent_page(request_id, ask["scope"].split())
 
 
-def consent_page(request_id: str, problem: str = "", status: int = 200) -> Response:
+def consent_page(request_id: str, ticked: list[str], problem: str = "", status: int = 200) -> Response:
     ask = asks[request_id]
     return page(
         "consent.html",
@@ -311,6 +311,7 @@ def consent_page(request_id: str, problem: str = "", status: int = 200) -> Respo
         redirect_host=urlsplit(ask["redirect_uri"]).netloc,
         redirect_is_local=ask["redirect_uri"].startswith("http://"),
         scopes={scope: SCOPES[scope] for scope in ask["scope"].split()},
+        ticked=ticked,
     )
 
 
@@ -327,7 +328,7 @@ async def consent(request: Request) -> Response:
         return back_to_client(asks.pop(request_id), **no)
     password = PEOPLE.get(username, secrets.token_urlsafe())
     if not hmac.compare_digest(answer.get("password", "").encode(), password.encode()):
-        return consent_page(request_id, "This name and this password do not belong together.", 403)
+        return consent_page(request_id, allowed, "This name and this password do not belong together.", 403)
     ask = asks.pop(request_id)  # popped: one page, one answer
     code = secrets.token_urlsafe(32)
     grants[code] = Grant(ask, " ".join(allowed), username, time.time() + CODE_LIFETIME)

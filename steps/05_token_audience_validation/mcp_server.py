@@ -264,7 +264,7 @@ async def fetch_keys(now: float) -> None:
     try:
         server = await http.get(f"{ISSUER}/.well-known/oauth-authorization-server")
         keys = await http.get(server.raise_for_status().json()["jwks_uri"])
-        found = jwt.PyJWKSet.from_dict(keys.raise_for_status().json()).keys
+        found = jwt.PyJWKSet(keys.raise_for_status().json()["keys"]).keys
     except (httpx2.HTTPError, httpx2.InvalidURL, jwt.PyJWTError, ValueError, KeyError, TypeError):
         issuer_keys.unavailable_until = now + 1
         raise no_keys() from None
