@@ -63,7 +63,17 @@ def resource_metadata_urls(resource: str) -> list[str]:
     """Between host and path, and then without the path: RFC 9728 §3.1."""
     parts = urlsplit(resource)
     root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
-    return list(dict.fromkeys([root + parts.path.rstrip("/"), root]))
+    query = f"?{parts.query}" if parts.query else ""
+    return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
+
+
+def json_object(answer: httpx2.Response) -> dict:
+    """What the server sent; empty if that is not a JSON object."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def first_document(http: httpx2.Client, urls: list[str]) -> dict:
@@ -72,13 +82,9 @@ def first_document(http: httpx2.Client, urls: list[str]) -> dict:
         show(answer)
         if answer.status_code == 404:
             continue
-        try:
-            document = answer.json() if answer.status_code == 200 else None
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
+        if answer.status_code != 200 or not json_object(answer):
             raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
-        return document
+        return json_object(answer)
     raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
 
 

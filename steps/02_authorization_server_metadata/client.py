@@ -46,9 +46,16 @@ def offers_s256(metadata: dict, issuer: str) -> None:
         raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.1
 
 
+def names_endpoints(metadata: dict, issuer: str) -> None:
+    for name in ("authorization_endpoint", "token_endpoint"):
+        if not isinstance(metadata.get(name), str):
+            raise Stop(f"{issuer} does not say where its {name} is.")  # RFC 8414 §2
+
+
 SERVER_METADATA_RULES = (
     same_issuer,
     offers_s256,
+    names_endpoints,
 )
 
 # ── requests ──────────────────────────────────────────────────────────────────
@@ -79,7 +86,8 @@ def resource_metadata_urls(resource: str) -> list[str]:
     """Between host and path, and then without the path: RFC 9728 §3.1."""
     parts = urlsplit(resource)
     root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
-    return list(dict.fromkeys([root + parts.path.rstrip("/"), root]))
+    query = f"?{parts.query}" if parts.query else ""
+    return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
 
 
 def server_metadata_urls(issuer: str) -> list[str]:
@@ -93,19 +101,24 @@ def server_metadata_urls(issuer: str) -> list[str]:
     ]
 
 
+def json_object(answer: httpx2.Response) -> dict:
+    """What the server sent; empty if that is not a JSON object."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
 def first_document(http: httpx2.Client, urls: list[str]) -> dict:
     for url in urls:
         answer = http.get(url)
         show(answer)
         if answer.status_code == 404:
             continue
-        try:
-            document = answer.json() if answer.status_code == 200 else None
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
+        if answer.status_code != 200 or not json_object(answer):
             raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
-        return document
+        return json_object(answer)
     raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
 
 

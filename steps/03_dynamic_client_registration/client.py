@@ -56,9 +56,16 @@ def offers_s256(metadata: dict, issuer: str) -> None:
         raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.1
 
 
+def names_endpoints(metadata: dict, issuer: str) -> None:
+    for name in ("authorization_endpoint", "token_endpoint"):
+        if not isinstance(metadata.get(name), str):
+            raise Stop(f"{issuer} does not say where its {name} is.")  # RFC 8414 §2
+
+
 SERVER_METADATA_RULES = (
     same_issuer,
     offers_s256,
+    names_endpoints,
 )
 
 # ── requests ──────────────────────────────────────────────────────────────────
@@ -89,7 +96,8 @@ def resource_metadata_urls(resource: str) -> list[str]:
     """Between host and path, and then without the path: RFC 9728 §3.1."""
     parts = urlsplit(resource)
     root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
-    return list(dict.fromkeys([root + parts.path.rstrip("/"), root]))
+    query = f"?{parts.query}" if parts.query else ""
+    return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
 
 
 def server_metadata_urls(issuer: str) -> list[str]:
@@ -103,19 +111,24 @@ def server_metadata_urls(issuer: str) -> list[str]:
     ]
 
 
+def json_object(answer: httpx2.Response) -> dict:
+    """What the server sent; empty if that is not a JSON object."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
 def first_document(http: httpx2.Client, urls: list[str]) -> dict:
     for url in urls:
         answer = http.get(url)
         show(answer)
         if answer.status_code == 404:
             continue
-        try:
-            document = answer.json() if answer.status_code == 200 else None
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
+        if answer.status_code != 200 or not json_object(answer):
             raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
-        return document
+        return json_object(answer)
     raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
 
 
@@ -145,13 +158,15 @@ def find_server(http: httpx2.Client, issuer: str) -> dict:
 def register(http: httpx2.Client, server: dict) -> dict:
     if server["issuer"] in registrations:
         return registrations[server["issuer"]]
+    if "registration_endpoint" not in server:
+        raise Stop(f"{server['issuer']} does not register clients by itself, and does not know us.")
     say("Register", "The server has never heard of us; now it gives us a name. RFC 7591 §3.1")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US)
     show(answer)
-    if answer.status_code != 201:
+    if answer.status_code != 201 or "client_id" not in json_object(answer):
         raise Stop(f"The authorization server does not register us: {answer.text[:200]!r}.")
-    registrations[server["issuer"]] = answer.json()
-    return answer.json()
+    registrations[server["issuer"]] = json_object(answer)
+    return json_object(answer)
 
 
 # ── what must not work ────────────────────────────────────────────────────────

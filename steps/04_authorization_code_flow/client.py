@@ -78,9 +78,16 @@ def offers_s256(metadata: dict, issuer: str) -> None:
         raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.1
 
 
+def names_endpoints(metadata: dict, issuer: str) -> None:
+    for name in ("authorization_endpoint", "token_endpoint"):
+        if not isinstance(metadata.get(name), str):
+            raise Stop(f"{issuer} does not say where its {name} is.")  # RFC 8414 §2
+
+
 SERVER_METADATA_RULES = (
     same_issuer,
     offers_s256,
+    names_endpoints,
 )
 
 
@@ -129,7 +136,8 @@ def resource_metadata_urls(resource: str) -> list[str]:
     """Between host and path, and then without the path: RFC 9728 §3.1."""
     parts = urlsplit(resource)
     root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
-    return list(dict.fromkeys([root + parts.path.rstrip("/"), root]))
+    query = f"?{parts.query}" if parts.query else ""
+    return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
 
 
 def server_metadata_urls(issuer: str) -> list[str]:
@@ -143,19 +151,24 @@ def server_metadata_urls(issuer: str) -> list[str]:
     ]
 
 
+def json_object(answer: httpx2.Response) -> dict:
+    """What the server sent; empty if that is not a JSON object."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
 def first_document(http: httpx2.Client, urls: list[str]) -> dict:
     for url in urls:
         answer = http.get(url)
         show(answer)
         if answer.status_code == 404:
             continue
-        try:
-            document = answer.json() if answer.status_code == 200 else None
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
+        if answer.status_code != 200 or not json_object(answer):
             raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
-        return document
+        return json_object(answer)
     raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
 
 
@@ -185,13 +198,15 @@ def find_server(http: httpx2.Client, issuer: str) -> dict:
 def register(http: httpx2.Client, server: dict) -> dict:
     if server["issuer"] in registrations:
         return registrations[server["issuer"]]
+    if "registration_endpoint" not in server:
+        raise Stop(f"{server['issuer']} does not register clients by itself, and does not know us.")
     say("Register", "The server has never heard of us; now it gives us a name. RFC 7591 §3.1")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US)
     show(answer)
-    if answer.status_code != 201:
+    if answer.status_code != 201 or "client_id" not in json_object(answer):
         raise Stop(f"The authorization server does not register us: {answer.text[:200]!r}.")
-    registrations[server["issuer"]] = answer.json()
-    return answer.json()
+    registrations[server["issuer"]] = json_object(answer)
+    return json_object(answer)
 
 
 def authorize(server: dict, client: dict, resource: str, scope: str) -> tuple[Pending, str]:
@@ -216,13 +231,19 @@ def authorize(server: dict, client: dict, resource: str, scope: str) -> tuple[Pe
         }
         say("Send the user to the authorization server", "Our secret stays; its hash goes. RFC 7636 §4.3")
         callback.send_user_to(f"{server['authorization_endpoint']}?{urlencode(query)}")
-        answer = dict(parse_qsl(urlsplit(callback.wait()).query))
+        answer = answer_in(callback.wait())
         while not hmac.compare_digest(answer.get("state", "").encode(), pending.state.encode()):
             note("Somebody brought a state that is not ours. We drop it and wait on. RFC 9700 §4.7")
-            answer = dict(parse_qsl(urlsplit(callback.wait()).query))
+            answer = answer_in(callback.wait())
     for rule in ANSWER_RULES:
         rule(answer, pending, server)
     return pending, answer["code"]
+
+
+def answer_in(visit: str) -> dict[str, str]:
+    """Every name once: an answer that says a thing twice says nothing. OAuth 2.1 §4.1.2"""
+    pairs = parse_qsl(urlsplit(visit).query)
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else {}
 
 
 def redeem(http: httpx2.Client, server: dict, client: dict, pending: Pending, code: str) -> dict:
@@ -239,9 +260,11 @@ def redeem(http: httpx2.Client, server: dict, client: dict, pending: Pending, co
         },
     )
     show(answer)
-    if answer.status_code != 200 or answer.json()["token_type"].lower() != "bearer":
+    tokens = json_object(answer)
+    usable = isinstance(tokens.get("access_token"), str) and str(tokens.get("token_type")).lower() == "bearer"
+    if answer.status_code != 200 or not usable:
         raise Stop(f"The authorization server gives no token: {answer.text[:200]!r}.")
-    return answer.json()
+    return tokens
 
 
 async def use_tools(resource: str, access_token: str) -> None:
