@@ -253,6 +253,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def sentence_for(error: BaseException) -> str:
     if isinstance(error, Stop):
         return str(error)
+    if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
+        return f"A server sent us to an address that cannot be asked: {error}"
     if isinstance(error, httpx2.TimeoutException):
         return f"The {name_of(error.request.url)} at {error.request.url} took too long to answer."
     if isinstance(error, httpx2.TransportError):

@@ -4,12 +4,12 @@ import base64
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import itertools
 import json
 import sys
 import time
-from types import ModuleType
+from pathlib import Path
+from types import CodeType, ModuleType
 from unittest import mock
 from urllib.parse import parse_qsl, urlsplit
 
@@ -55,13 +55,16 @@ one_key = functools.cache(rsa.generate_private_key)
 
 def fresh(number: str, role: str, resource: str = RESOURCE) -> ModuleType:
     """The module of a step, executed anew: its stores are empty. Making an RSA key each time would only take time."""
-    path = step_named(number).path / f"{role}.py"
-    spec = importlib.util.spec_from_file_location(f"fresh_{next(counter)}_{role}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    module = ModuleType(f"fresh_{next(counter)}_{role}")
+    sys.modules[module.__name__] = module
     with mock.patch.object(shared.addresses, "RESOURCE", resource), mock.patch.object(rsa, "generate_private_key", one_key):
-        spec.loader.exec_module(module)
+        exec(compiled(step_named(number).path / f"{role}.py"), module.__dict__)
     return module
+
+
+@functools.cache
+def compiled(path: Path) -> CodeType:
+    return compile(path.read_text(encoding="utf-8"), path, "exec")
 
 
 class World:
@@ -69,25 +72,40 @@ class World:
 
     def __init__(self, number: str):
         self.number = number
-        self.auth_server = fresh(number, "auth_server")
-        self.mcp_server = fresh(number, "mcp_server")
-        self.auth = TestClient(self.auth_server.app, base_url=ISSUER, follow_redirects=False)
-        self.mcp = TestClient(self.mcp_server.app, base_url=RESOURCE.removesuffix("/mcp"), follow_redirects=False)
+        self.stack = contextlib.ExitStack()
 
     def __enter__(self) -> "World":
-        self.stack = contextlib.ExitStack()
-        self.stack.enter_context(self.auth)
-        self.stack.enter_context(self.mcp)
-        if hasattr(self.mcp_server, "http"):
-            self.connect(self.auth_server.app)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
+    @functools.cached_property
+    def auth_server(self) -> ModuleType:
+        return fresh(self.number, "auth_server")
+
+    @functools.cached_property
+    def auth(self) -> TestClient:
+        client = TestClient(self.auth_server.app, base_url=ISSUER, follow_redirects=False)
+        return self.stack.enter_context(client)
+
+    @functools.cached_property
+    def mcp_server(self) -> ModuleType:
+        return fresh(self.number, "mcp_server")
+
+    @functools.cached_property
+    def mcp(self) -> TestClient:
+        if self.number >= "05" and not self.connected:
+            self.connect(self.auth_server.app)
+        client = TestClient(self.mcp_server.app, base_url=RESOURCE.removesuffix("/mcp"), follow_redirects=False)
+        return self.stack.enter_context(client)
+
+    connected = False
+
     def connect(self, authorization_server: object) -> None:
         """Whom the MCP server reaches when it asks for keys."""
         self.mcp_server.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(authorization_server))
+        self.connected = True
 
     # the words of an honest client
 

@@ -1,0 +1,113 @@
+"""The course as a stranger runs it: real processes, on ports of their own."""
+
+import contextlib
+import functools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.environment import ROOT
+
+PORTS = {"AS_PORT": 9000, "MCP_PORT": 8000, "NEIGHBOUR_PORT": 8001}
+
+
+@functools.cache
+def free_ports() -> dict[str, str]:
+    """Three ports that nobody uses, so that the tests disturb nothing and nothing disturbs them."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
+        return {name: str(open_.getsockname()[1]) for name, open_ in zip(PORTS, sockets)}
+
+
+def environment(**more: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST"))}
+    return inherited | {"HEADLESS": "1", "COLUMNS": "80", "PYTHON": sys.executable} | free_ports() | more
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+def run(*words: str, cwd: Path = ROOT, timeout: float = 60, **more: str) -> Ran:
+    """Run `python -m steps …` to its end. The ports in what it said are the usual ones again."""
+    command = [sys.executable, "-m", "steps", *words]
+    done = subprocess.run(
+        command, cwd=cwd, env=environment(**more), capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    out, err = (said.decode("utf-8", errors="replace") for said in (done.stdout, done.stderr))
+    return Ran(done.returncode, usual_ports(out), usual_ports(err))
+
+
+@functools.cache
+def walked(number: str) -> Ran:
+    """One run of a step, shared by all tests that only read what it said."""
+    return run("run", number)
+
+
+def usual_ports(text: str) -> str:
+    for name, port in free_ports().items():
+        text = text.replace(f":{port}", f":{PORTS[name]}").replace(f"%3A{port}", f"%3A{PORTS[name]}")
+    return text
+
+
+@contextlib.contextmanager
+def started(*words: str, **more: str) -> Iterator[subprocess.Popen]:
+    """Start `python -m steps …` and make sure that it is gone afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "steps", *words],
+        cwd=ROOT,
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def listening() -> list[str]:
+    """Which of our ports still have a listener."""
+    found = []
+    for name, port in free_ports().items():
+        for host in ("127.0.0.1", "::1"):
+            with contextlib.suppress(OSError):
+                socket.create_connection((host, int(port)), timeout=1).close()
+                found.append(f"{name} {host}")
+    return found
+
+
+def until(condition: object, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def orphans() -> list[str]:
+    """Server processes of a step that serve our ports and whose starter is gone."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environ = (process / "environ").read_bytes().decode(errors="replace")
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if f"AS_PORT={free_ports()['AS_PORT']}" in environ and re.search(r"-m steps\.\d", command):
+                found.append(command)
+    return found

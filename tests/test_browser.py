@@ -1,0 +1,135 @@
+"""The consent page in a real browser: it is readable, it works with mouse and keyboard, and it says no when told."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from shared.browser import waiting_for_redirect
+from tests.world import VERIFIER, World, fresh
+
+pytestmark = pytest.mark.steps("05")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, world: World) -> Iterator[Page]:
+    """A page of a browser whose `localhost:9000` is this test's own authorization server, over a real socket."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(world.auth_server.app, log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    context = browser.new_context(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    page.problems = []
+    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    yield page
+    context.close()
+    server.should_exit = True
+    thread.join()
+
+
+def sign_in(page: Page, username: str = "alice", password: str = "wonderland") -> None:
+    page.get_by_label("Name").fill(username)
+    page.get_by_label("Password").fill(password)
+
+
+@pytest.mark.steps("04", "05")
+def test_a_person_allows_and_the_client_gets_its_code(page: Page, world: World) -> None:
+    client_id = world.register()["client_id"]
+    with waiting_for_redirect() as callback:
+        page.goto("/authorize?" + urlencode(world.ask(client_id, redirect_uri=callback.uri)))
+        assert page.get_by_role("heading").inner_text() == "Allow A test in?"
+        assert callback.uri.split("/")[2] in page.inner_text("main")
+        sign_in(page)
+        page.get_by_role("button", name="Allow").click()
+        page.get_by_text("You can close this page").wait_for()
+        visit = callback.wait()
+    client = fresh(world.number, "client")
+    code = client.answer_in(visit)["code"]
+    tokens = world.redeem(client_id, code, code_verifier=VERIFIER).json()
+    assert tokens["scope"] == "mcp:tools:sentiment mcp:resources:customer-data:read"
+    assert page.problems == []
+
+
+def test_a_scope_is_unticked_with_the_keyboard_and_stays_so_after_a_wrong_password(page: Page, world: World) -> None:
+    client_id = world.register()["client_id"]
+    with waiting_for_redirect() as callback:
+        page.goto("/authorize?" + urlencode(world.ask(client_id, redirect_uri=callback.uri)))
+        page.get_by_label("Read customers").focus()
+        page.keyboard.press("Space")
+        sign_in(page, password="wrong")
+        page.keyboard.press("Enter")
+        page.get_by_role("alert").wait_for()
+        assert not page.get_by_label("Read customers").is_checked()
+        sign_in(page)
+        page.keyboard.press("Enter")
+        page.get_by_text("You can close this page").wait_for()
+        code = fresh(world.number, "client").answer_in(callback.wait())["code"]
+    assert world.redeem(client_id, code).json()["scope"] == "mcp:tools:sentiment"
+
+
+def test_deny_needs_no_password(page: Page, world: World) -> None:
+    with waiting_for_redirect() as callback:
+        page.goto("/authorize?" + urlencode(world.ask(world.register()["client_id"], redirect_uri=callback.uri)))
+        page.get_by_role("button", name="Deny").click()
+        page.get_by_text("You can close this page").wait_for()
+        assert "error=access_denied" in callback.wait()
+
+
+@pytest.mark.parametrize("width", [320, 375, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_can_be_read(page: Page, world: World, width: int, scheme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 700})
+    page.emulate_media(color_scheme=scheme)
+    name = "A program with a remarkablylongandunbreakablenamethatgoesonandonandonandonandon"
+    page.goto("/authorize?" + urlencode(world.ask(world.register(client_name=name)["client_id"])))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing to scroll sideways for"
+    for button in page.get_by_role("button").all():
+        assert button.bounding_box()["height"] >= 40, "large enough for a thumb"
+    ink, paper = page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.querySelector('main')).backgroundColor]"
+    )
+    assert contrast(ink, paper) >= 7
+    assert page.problems == []
+
+
+def test_a_name_with_markup_stays_a_name(page: Page, world: World) -> None:
+    client_id = world.register(client_name='<img src=x onerror="document.title=1">')["client_id"]
+    page.goto("/authorize?" + urlencode(world.ask(client_id, state='"><script>document.title=1</script>')))
+    assert page.get_by_role("heading").inner_text() == 'Allow <img src=x onerror="document.title=1"> in?'
+    assert page.title().startswith("Allow")
+
+
+def test_a_refusal_explains_itself(page: Page, world: World) -> None:
+    page.goto("/authorize?client_id=nobody")
+    assert "No program is registered under this client_id." in page.inner_text("main")
+    assert page.locator("a").count() == 0
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2 between two CSS colours."""
+
+    def luminance(css: str) -> float:
+        channels = [int(value) / 255 for value in css[css.index("(") + 1 : -1].split(",")[:3]]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    bright, dark = sorted([luminance(one), luminance(other)], reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+

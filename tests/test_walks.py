@@ -1,0 +1,108 @@
+"""Every step, run for real: its servers as processes, its client through them, and nothing left behind."""
+
+import re
+
+import pytest
+
+from tests.processes import listening, orphans, run, walked
+from tools.catalogue import all_steps
+
+NUMBERS = list(all_steps())
+
+LAST_WORDS = {
+    "01": "tokens for it are made by http://localhost:9000",
+    "02": "tokens are made at http://localhost:9000/token",
+    "03": "the user's answer may only go to http://127.0.0.1/callback, on any port",
+    "04": "whoever makes a token up still gets in",
+    "05": "what is not signed by the issuer's key is not believed",
+}
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_walk_ends_well_and_leaves_nothing_behind(number: str) -> None:
+    ran = walked(number)
+    assert (ran.code, ran.err) == (0, "")
+    assert LAST_WORDS[number] in ran.out
+    assert (listening(), orphans()) == ([], [])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_exchanges_are_numbered_without_a_gap(number: str) -> None:
+    numbers = [int(found) for found in re.findall(r"^ ?(\d+)  \S", walked(number).out, re.M)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= 3
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_exchange_says_who_asked_whom_and_what_came(number: str) -> None:
+    asked = re.findall(r"^    you → (authorization server|MCP server)   (?:GET|POST) http://localhost:\d+/\S*$", walked(number).out, re.M)
+    answered = re.findall(r"^    ← \d{3} \w+", walked(number).out, re.M)
+    assert len(asked) == len(answered) >= 3
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_url_is_never_broken_and_no_colour_reaches_a_pipe(number: str) -> None:
+    out = walked(number).out
+    assert "\x1b" not in out
+    assert 'resource_metadata="http://localhost:8000/.well-known/oauth-protected-resource/mcp"' in out
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_end_says_what_to_type_next(number: str) -> None:
+    following = [other for other in NUMBERS if other > number][:1]
+    for next_number in following:
+        assert f"python -m steps run {next_number}" in walked(number).out
+    assert f"out/step-{number}" in walked(number).out
+
+
+def test_who_typed_make_is_told_make() -> None:
+    assert "make step-02" in run("run", "01", MAKELEVEL="1").out
+
+
+@pytest.mark.parametrize("number", ["04", "05"])
+def test_secrets_are_shortened(number: str) -> None:
+    assert not re.search(r"eyJ[\w-]{20,}", walked(number).out)
+    assert not re.search(r"code(_verifier)? = \S{20,}", walked(number).out)
+    assert "wonderland" not in walked(number).out
+
+
+def test_reveal_shows_them() -> None:
+    out = run("run", "05", REVEAL="1").out
+    assert re.search(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{300,}", out)
+    assert re.search(r"code_verifier = \S{43}", out)
+
+
+def test_a_token_is_taken_apart_with_a_word_on_every_claim() -> None:
+    for name, word in {"aud": "whose door it opens", "iss": "who made it", "exp": "when it stops working"}.items():
+        assert re.search(rf"^ +{name} .*{word}", walked("05").out, re.M)
+
+
+def test_step_04_says_what_it_leaves_open() -> None:
+    assert "Left open on purpose: nobody verifies tokens yet." in walked("04").out
+    assert "It says we are mallory" in walked("04").out
+
+
+def test_step_05_refuses_what_step_04_believed() -> None:
+    _, _, wrong = walked("05").out.partition("Carry the neighbour's token to our door")
+    assert wrong.count("401 Unauthorized") == wrong.count('error="invalid_token"') == 4
+    assert "lets it in: alice" in walked("05").out
+
+
+def test_a_console_of_an_old_code_page_still_gets_everything() -> None:
+    ran = run("run", "05", PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
+    assert ran.code == 0
+    assert "->" in ran.out
+
+
+def test_the_same_again_at_once() -> None:
+    assert run("run", "01").code == run("run", "01").code == 0
+
+
+def test_the_logs_name_what_was_asked_and_no_secret() -> None:
+    from tools.environment import ROOT
+
+    run("run", "05", REVEAL="1")
+    log = (ROOT / "out" / "step-05" / "auth_server.log").read_text()
+    assert "POST /token 200" in log
+    everything = "".join(path.read_text() for path in (ROOT / "out" / "step-05").glob("*.log"))
+    assert not re.search(r"eyJ|code=|\?|wonderland|Bearer", everything)
