@@ -63,7 +63,7 @@ def diff_step(asked: argparse.Namespace) -> None:
 
 
 def carry_step(asked: argparse.Namespace) -> None:
-    carry.carry(catalogue.step_named(asked.step), say=print)
+    carry.carry(catalogue.step_named(asked.step), say=print, tested=not asked.untested)
 
 
 def write_lessons(_: argparse.Namespace) -> None:
@@ -98,6 +98,8 @@ def arguments(given: list[str]) -> argparse.Namespace:
         one.set_defaults(act=act)
         if verb == "diff":
             one.add_argument("--stat", action="store_true", help="only count the lines")
+        if verb == "carry":
+            one.add_argument("--untested", action="store_true", help="do not run each step's tests after its hop")
     verbs.add_parser("lessons", help="write every LESSON.diff anew").set_defaults(act=write_lessons)
     tests = verbs.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False)
     tests.add_argument("arguments", nargs=argparse.REMAINDER)

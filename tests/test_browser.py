@@ -1,16 +1,13 @@
 """The consent page in a real browser: it is readable, it works with mouse and keyboard, and it says no when told."""
 
-import socket
-import threading
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from shared.browser import waiting_for_redirect
-from tests.world import VERIFIER, World, fresh
+from tests.world import VERIFIER, World, fresh, served
 
 pytestmark = pytest.mark.steps("05")
 
@@ -27,20 +24,15 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, world: World) -> Iterator[Page]:
     """A page of a browser whose `localhost:9000` is this test's own authorization server, over a real socket."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(world.auth_server.app, log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    context = browser.new_context(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    page.problems = []
-    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    yield page
-    context.close()
-    server.should_exit = True
-    thread.join()
+    with served(world.auth_server.app) as origin:
+        context = browser.new_context(base_url=origin)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        page.problems = []
+        page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        yield page
+        context.close()
 
 
 def sign_in(page: Page, username: str = "alice", password: str = "wonderland") -> None:

@@ -6,8 +6,11 @@ import functools
 import hashlib
 import itertools
 import json
+import socket
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from unittest import mock
@@ -15,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import jwt
+import uvicorn
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.testclient import TestClient
 
@@ -91,21 +95,19 @@ class World:
 
     @functools.cached_property
     def mcp_server(self) -> ModuleType:
-        return fresh(self.number, "mcp_server")
+        module = fresh(self.number, "mcp_server")
+        if hasattr(module, "http"):
+            module.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.auth_server.app))
+        return module
 
     @functools.cached_property
     def mcp(self) -> TestClient:
-        if self.number >= "05" and not self.connected:
-            self.connect(self.auth_server.app)
         client = TestClient(self.mcp_server.app, base_url=RESOURCE.removesuffix("/mcp"), follow_redirects=False)
         return self.stack.enter_context(client)
-
-    connected = False
 
     def connect(self, authorization_server: object) -> None:
         """Whom the MCP server reaches when it asks for keys."""
         self.mcp_server.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(authorization_server))
-        self.connected = True
 
     # the words of an honest client
 
@@ -184,6 +186,18 @@ class World:
         """A token signed by the authorization server's own key unless another is given."""
         header = {"typ": "at+jwt", "kid": self.auth_server.key_id} | header
         return jwt.encode(claims, key or self.auth_server.signing_key, algorithm, header)
+
+
+@contextlib.contextmanager
+def served(app: object) -> Iterator[str]:
+    """The app on a real socket, for those who need one; its origin."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
 def answer_in(redirect: httpx2.Response) -> dict[str, str]:

@@ -18,14 +18,15 @@ from tools.catalogue import ROLES, Step, after
 CLASH_MARKER = "<<<<<<< "
 
 
-def carry(start: Step, say: Callable[[str], None]) -> None:
+def carry(start: Step, say: Callable[[str], None], tested: bool = True) -> None:
     notes = Notes(start)
     source = start
     for target in after(start):
         changed = [role for role in ROLES if hop(source, target, role, notes)]
         if changed:
             say(f"{source.number} -> {target.number}: {', '.join(changed)}")
-            test(target, say)
+            if tested:
+                test(target, say)
         else:
             say(f"{source.number} -> {target.number}: nothing to do")
         source = target
@@ -53,6 +54,12 @@ def hop(source: Step, target: Step, role: str, notes: "Notes") -> bool:
     return ours.read_bytes() != before
 
 
+def inside_git(name: str) -> Path:
+    """A place for our own notes that no commit can pick up."""
+    found = subprocess.run(["git", "rev-parse", "--git-path", name], cwd=environment.ROOT, capture_output=True, text=True)
+    return environment.ROOT / found.stdout.strip()
+
+
 def committed(path: Path) -> bytes:
     name = path.relative_to(environment.ROOT).as_posix()
     shown = subprocess.run(["git", "show", f"HEAD:./{name}"], cwd=environment.ROOT, capture_output=True)
@@ -63,7 +70,7 @@ def committed(path: Path) -> bytes:
 
 def merge(ours: Path, base: bytes, theirs: Path, numbers: tuple[str, str]) -> int:
     """The number of clashes left in `ours`."""
-    old = environment.ROOT / ".git" / "carry-base"
+    old = inside_git("carry-base")
     old.write_bytes(base)
     labels = [f"step {numbers[0]}", f"step {numbers[1]} as committed", f"step {numbers[1]} as edited"]
     command = ["git", "merge-file", *(word for label in labels for word in ("-L", label)), str(ours), str(old)]
@@ -86,7 +93,7 @@ class Notes:
     """Which files were merged already, so that a walk that stopped can go on."""
 
     def __init__(self, start: Step):
-        self.path = environment.ROOT / ".git" / "carry-notes.json"
+        self.path = inside_git("carry-notes.json")
         self.start = start.number
         found = json.loads(self.path.read_text()) if self.path.is_file() else {"start": self.start, "merged": []}
         if found["start"] != self.start:

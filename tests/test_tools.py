@@ -1,0 +1,111 @@
+"""The course's own tools: listing, diffs, and an edit that travels through the steps."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import scratch
+from tests.processes import run
+from tools import lessons
+from tools.catalogue import all_steps
+
+MARKERS = ("<<<<<<< ", "=======\n", ">>>>>>> ")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> scratch.Scratch:
+    return scratch.make(tmp_path)
+
+
+def test_the_list_has_every_step_with_its_thesis() -> None:
+    for ran in (run("list"), run()):
+        assert ran.code == 0
+        for step in all_steps().values():
+            assert f"{step.number}  {step.title}\n    {step.thesis}" in ran.out
+
+
+def test_a_diff_is_the_lesson_and_has_no_colour_in_a_pipe() -> None:
+    for step in list(all_steps().values())[1:]:
+        assert run("diff", step.number).out == (step.path / lessons.FILE_NAME).read_text(encoding="utf-8")
+
+
+def test_a_diff_can_be_counted() -> None:
+    out = run("diff", "05", "--stat").out
+    counts = lessons.counted((all_steps()["05"].path / lessons.FILE_NAME).read_text(encoding="utf-8"))
+    for name, (added, removed) in counts.items():
+        assert [name, f"+{added}", f"-{removed}"] in [row.split() for row in out.splitlines()]
+
+
+def test_the_first_step_has_nothing_to_be_compared_with() -> None:
+    ran = run("diff", "01")
+    assert (ran.code, ran.err.strip()) == (1, "Step 01 is the first: there is nothing to compare it with.")
+
+
+def test_help_names_every_command() -> None:
+    out = run("--help").out
+    for word in ("list", "run", "serve", "diff", "carry", "lessons", "test"):
+        assert f"  {word} " in out
+
+
+# ── carry ─────────────────────────────────────────────────────────────────────
+
+
+def test_an_edit_of_step_01_arrives_in_step_05_and_in_the_lessons(copy: scratch.Scratch) -> None:
+    copy.edit(copy.file("01", "mcp_server.py"), '"resource_name": "market mood"', '"resource_name": "mood"')
+    copy.edit(copy.file("01", "client.py"), "Ask for the tools, without a token", "Knock")
+    ran = copy.steps("carry", "01", "--untested")
+    assert (ran.code, ran.err) == (0, "")
+    for number in ("02", "03", "04", "05"):
+        assert '"resource_name": "mood"' in copy.file(number, "mcp_server.py").read_text(encoding="utf-8")
+        assert 'say("Knock"' in copy.file(number, "client.py").read_text(encoding="utf-8")
+    assert "01 -> 02: mcp_server.py, client.py" in ran.out
+    assert copy.steps("lessons").out == "", "the lessons are written already"
+
+
+def test_only_the_edit_travels(copy: scratch.Scratch) -> None:
+    copy.edit(copy.file("03", "auth_server.py"), '"a program without a name"', '"a program"')
+    assert copy.steps("carry", "03", "--untested").code == 0
+    changed = copy.git("diff", "--numstat", "--", "*.py").split("\n")
+    assert sorted(row.split("\t")[:2] for row in changed if row) == [["1", "1"]] * 3
+
+
+def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None:
+    opening = copy.file("01", "mcp_server.py")
+    copy.edit(opening, "raise no_token()  # nobody can show one yet: no server makes them", "raise no_token()  # not yet")
+    clashing = copy.file("04", "mcp_server.py")
+
+    stopped = copy.steps("carry", "01", "--untested")
+    assert stopped.code == 1
+    assert stopped.err.strip().startswith(f"A clash in {clashing.relative_to(copy.root).as_posix()}")
+    assert all(marker in clashing.read_text(encoding="utf-8") for marker in MARKERS)
+    assert "# not yet" in copy.file("03", "mcp_server.py").read_text(encoding="utf-8")
+
+    again = copy.steps("carry", "01", "--untested")
+    assert (again.code, "still conflict markers" in again.err) == (1, True)
+
+    before, _, rest = clashing.read_text(encoding="utf-8").partition("<<<<<<< step 04\n")
+    ours, _, rest = rest.partition("=======\n")
+    clashing.write_text(before + ours + rest.partition(">>>>>>> step 03 as edited\n")[2], encoding="utf-8")
+    resumed = copy.steps("carry", "01", "--untested")
+    assert (resumed.code, resumed.err) == (0, "")
+    assert copy.git("diff", "--stat", "--", clashing.as_posix()) == "", "settled in favour of step 04"
+    assert copy.steps("lessons").out == ""
+
+
+def test_another_carry_waits_until_the_first_is_done(copy: scratch.Scratch) -> None:
+    copy.edit(copy.file("01", "mcp_server.py"), "raise no_token()  # nobody can show", "raise no_token()  # who can show")
+    assert copy.steps("carry", "01", "--untested").code == 1
+    assert "from step 01 is under way" in copy.steps("carry", "02", "--untested").err
+
+
+def test_each_hop_is_tested_and_a_red_test_stops_it(copy: scratch.Scratch) -> None:
+    copy.edit(copy.file("01", "mcp_server.py"), '"bearer_methods_supported": ["header"]', '"bearer_methods_supported": ["body"]')
+    ran = copy.steps("carry", "01", timeout=120)
+    assert (ran.code, ran.err.strip()) == (1, "The tests of step 02 fail with the edit in it. Mend it, then carry on.")
+    assert "test_the_metadata_stands_under_the_path_and_at_the_root" in ran.out
+
+
+def test_nothing_to_carry_is_said(copy: scratch.Scratch) -> None:
+    ran = copy.steps("carry", "02")
+    assert ran.code == 0
+    assert ran.out.count("nothing to do") == 3
