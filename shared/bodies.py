@@ -3,7 +3,7 @@
 import json
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 LIMIT = 16_000  # bytes
 
@@ -35,10 +35,11 @@ async def read_form(request: Request, error: str = "invalid_request") -> list[tu
 
 async def read(request: Request, media_type: str, error: str) -> bytes:
     body = b""
-    async for chunk in request.stream():
-        body = (body + chunk)[
-            : LIMIT + 1
-        ]  # read to the end and keep little, so that the sender can read our answer
+    try:
+        async for chunk in request.stream():
+            body = (body + chunk)[: LIMIT + 1]  # read to the end, keep little: so the sender can read our answer
+    except ClientDisconnect:
+        raise BadBody(error, "the body ended early") from None
     if len(body) > LIMIT:
         raise BadBody(error, f"send {LIMIT} bytes at most", 413)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:

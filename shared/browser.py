@@ -46,7 +46,7 @@ class Callback:
             timeout = 5  # seconds a silent visitor may hold us up
 
             def do_GET(self) -> None:
-                found = urlsplit(self.path).path == "/callback"
+                found = self.path.partition("?")[0] == "/callback"
                 self.send_response(200 if found else 404)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Cache-Control", "no-store")
@@ -155,7 +155,7 @@ def visit(url: str, username: str = "alice", password: str = "wonderland", press
         form = Form(page.text)
         if form.action is None:
             raise Stop(f"The visitor found no form to fill in: {page.status_code}, {heading(page)}.")
-        line(f"[dim]browser opens the page: {page.status_code}, {heading(page)}[/]")
+        line((f"browser opens the page: {page.status_code}, {heading(page)}", "dim"))
         typed = {"username": username, "password": password}
         fields = [(name, typed.get(name, value)) for name, value in form.fields]
         fields += [button for button in form.buttons if button[1] == press]
@@ -163,10 +163,10 @@ def visit(url: str, username: str = "alice", password: str = "wonderland", press
         for name, value in fields:
             body.setdefault(name, []).append(value)
         answer = browser.post(urljoin(str(page.url), form.action), data=body)
-        line(f"[dim]browser sends the form, presses {press}: {answer.status_code}[/]")
+        line((f"browser sends the form, presses {press}: {answer.status_code}", "dim"))
         if not answer.has_redirect_location:
             raise Stop(f"The visitor was not sent back: {answer.status_code}, {heading(answer)}.")
-        line(f"[dim]browser follows to {shortened_url(answer.headers['location'])}[/]")
+        line((f"browser follows to {shortened_url(answer.headers['location'])}", "dim"))
         return browser.get(answer.headers["location"])
 
 

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE
 from shared.stop import Stop
@@ -74,25 +74,25 @@ CLAIMS = {
 
 
 def title(text: str) -> None:
-    out.print(f"\n[bold]{escape(text)}[/]", soft_wrap=True)
+    line(("\n" + text, "bold"), indent="")
 
 
 def say(what: str, why: str = "") -> None:
     """Announce the next exchange: a number, what we do, and why the specification wants it."""
-    out.print(f"\n[bold cyan]{next(numbers):>2}  {escape(what)}[/]", soft_wrap=True)
+    line((f"\n{next(numbers):>2}  {what}", "bold cyan"), indent="")
     if why:
-        out.print(f"    [dim]{escape(why)}[/]", soft_wrap=True)
+        line((why, "dim"))
 
 
 def note(text: str) -> None:
-    out.print(f"    [yellow]{escape(text)}[/]", soft_wrap=True)
+    line((text, "yellow"))
 
 
 def learned(*facts: str) -> None:
     """The end of a walk: what is known now that was not known before."""
-    out.print(f"\n[bold green]{DASH * 2} What we know now {DASH * 2}[/]")
+    line((f"\n{DASH * 2} What we know now {DASH * 2}", "bold green"), indent="")
     for fact in facts:
-        out.print(f"  * {escape(fact)}", soft_wrap=True)
+        line(f"  * {fact}", indent="")
 
 
 # ── showing ───────────────────────────────────────────────────────────────────────────────────────
@@ -101,13 +101,11 @@ def learned(*facts: str) -> None:
 def show(answer: httpx2.Response) -> None:
     """One exchange, as it went over the wire: who asked whom, the headers and bodies that matter."""
     request = answer.request
-    line(
-        f"you {ARROW} {name_of(request.url)}   [bold]{request.method}[/] {escape(shortened_url(str(request.url)))}"
-    )
+    line(f"you {ARROW} {name_of(request.url)}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
     show_headers(request.headers, REQUEST_HEADERS)
     show_body(request.content, request.headers.get("content-type", ""))
     colour = "green" if answer.status_code < 400 else "red"
-    line(f"{BACK} [{colour}]{answer.status_code} {answer.reason_phrase}[/]")
+    line(f"{BACK} ", (f"{answer.status_code} {answer.reason_phrase}", colour))
     show_headers(answer.headers, RESPONSE_HEADERS)
     show_body(answer.content, answer.headers.get("content-type", ""))
 
@@ -126,12 +124,13 @@ def show_token(token: str) -> None:
     table.add_column("what it says", overflow="fold")
     for part in token.split(".")[:2]:
         for name, value in json.loads(base64.urlsafe_b64decode(part + "==")).items():
-            table.add_row(f"    {name}", escape(str(value)), CLAIMS.get(name, ""))
+            table.add_row(f"    {name}", Text(str(value)), CLAIMS.get(name, ""))
     out.print(table)
 
 
-def line(markup: str) -> None:
-    out.print(f"    {markup}", soft_wrap=True)
+def line(*parts: str | tuple[str, str], indent: str = "    ") -> None:
+    """One line, however long: pieces of text, some of them with a style."""
+    out.print(Text.assemble(indent, *parts), soft_wrap=True)
 
 
 def name_of(url: httpx2.URL) -> str:
@@ -150,23 +149,23 @@ def show_headers(headers: httpx2.Headers, interesting: tuple[str, ...]) -> None:
                 value = f"{scheme} {shortened(credentials)}"
             if name == "location":
                 value = shortened_url(value)
-            line(f"  [dim]{name}:[/] {escape(value)}")
+            line((f"  {name}: ", "dim"), value)
 
 
 def show_body(content: bytes, content_type: str) -> None:
     text = content.decode("utf-8", errors="replace")
     if content_type.startswith("application/x-www-form-urlencoded"):
         for name, value in parse_qsl(text):
-            line(f"  {name} = {escape(shortened(value) if name in SECRETS else value)}")
+            line(f"  {name} = {shortened(value) if name in SECRETS else value}")
     elif content_type.startswith("application/json"):
         rows = pretty_json(text).splitlines()
         shown = rows if os.environ.get("REVEAL") else rows[:LONGEST_BODY]
         for row in shown:
-            line(f"  {escape(row)}")
+            line(f"  {row}")
         if len(rows) > len(shown):
-            line(f"  [dim]{DOTS} and {len(rows) - len(shown)} more lines, which REVEAL=1 shows[/]")
+            line((f"  {DOTS} and {len(rows) - len(shown)} more lines, which REVEAL=1 shows", "dim"))
     elif text:
-        line(f"  [dim]({len(content)} bytes of {escape(content_type or 'something')})[/]")
+        line((f"  ({len(content)} bytes of {content_type or 'something'})", "dim"))
 
 
 def pretty_json(text: str) -> str:
@@ -236,7 +235,7 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         for cause in causes(error):
             if sentence := sentence_for(cause):
-                err.print(f"\n[red]{escape(sentence)}[/]", soft_wrap=True)
+                err.print(Text(f"\n{sentence}", "red"), soft_wrap=True)
                 sys.exit(1)
         raise
 

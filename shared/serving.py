@@ -1,5 +1,6 @@
 """Serve one app on loopback: quiet log lines, one sentence when the port is taken, and an orderly end."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -9,7 +10,7 @@ import threading
 from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -69,6 +70,14 @@ async def healthy(_: Request) -> Response:
 HEALTH = Route("/health", healthy)
 
 
+class OneLine(logging.Formatter):
+    """What strangers sent may be part of a message: it must not move the cursor or begin a line of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in record.message)
+        return super().formatMessage(record)
+
+
 class LogRequests:
     """One line per request: method, path, status. Never the query, never a header: secrets travel there."""
 
@@ -76,20 +85,23 @@ class LogRequests:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == "/health":
+            return await self.app(scope, receive, send)
+
         async def log_then_send(message: Message) -> None:
-            if message["type"] == "http.response.start" and scope["path"] != "/health":
-                logging.getLogger("http").info(
-                    "%s %s %s", scope["method"], ascii(scope["path"])[1:-1], message["status"]
-                )
+            if message["type"] == "http.response.start":
+                logging.getLogger("http").info("%s %s %s", scope["method"], scope["path"], message["status"])
             await send(message)
 
-        await self.app(scope, receive, log_then_send if scope["type"] == "http" else send)
+        with contextlib.suppress(ClientDisconnect):  # whoever asked has hung up: there is nobody to answer
+            await self.app(scope, receive, log_then_send)
 
 
 def serve(app: ASGIApp, url: str) -> None:
     """Serve `app` at `url` until Ctrl-C, or until whoever started us is gone."""
     program = os.environ.get(PROGRAM_NAME) or os.path.basename(sys.argv[0]).removesuffix(".py")
-    logging.basicConfig(level=logging.INFO, format=f"{program:<12} %(message)s", force=True)
+    logging.basicConfig(level=logging.INFO, force=True)
+    logging.getLogger().handlers[0].setFormatter(OneLine(f"{program:<12} %(message)s"))
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     for talkative in ("mcp", "httpx2", "httpcore2"):
         logging.getLogger(talkative).setLevel(logging.WARNING)

@@ -13,8 +13,6 @@ import os
 import subprocess
 import time
 
-from rich.markup import escape
-
 from shared import console
 from shared.running import running
 from shared.stop import Stop
@@ -23,8 +21,8 @@ from tools import carry, catalogue, lessons
 
 def list_steps(_: argparse.Namespace) -> None:
     for step in catalogue.all_steps().values():
-        console.out.print(f"[bold]{step.number}  {step.title}[/]\n    {step.thesis}", soft_wrap=True)
-    console.out.print(f"\nStart with [bold]{command('run', '01')}[/]")
+        console.line((f"{step.number}  {step.title}", "bold"), f"\n    {step.thesis}", indent="")
+    console.line("\nStart with ", (command("run", "01"), "bold"), indent="")
 
 
 def run_step(asked: argparse.Namespace) -> None:
@@ -33,19 +31,19 @@ def run_step(asked: argparse.Namespace) -> None:
     console.title(f"Step {step.number}: {step.thesis}")
     with running(step.programs(), logs, meanwhile=lambda: importlib.import_module(step.module("client"))):
         importlib.import_module(step.module("client")).main()
-    console.out.print(f"\nWhat the servers logged: {logs.relative_to(environment.ROOT).as_posix()}")
+    console.line(f"\nWhat the servers logged: {logs.relative_to(environment.ROOT).as_posix()}", indent="")
     following = [other.number for other in catalogue.after(step)[:1]]
     for number in following:
-        console.out.print(f"What changes next: [bold]{command('diff', number)}[/]")
-        console.out.print(f"Go on with: [bold]{command('run', number)}[/]")
+        console.line("What changes next: ", (command("diff", number), "bold"), indent="")
+        console.line("Go on with: ", (command("run", number), "bold"), indent="")
 
 
 def serve_step(asked: argparse.Namespace) -> None:
     step = catalogue.step_named(asked.step)
     with running(step.programs()):
         client = f"{environment.PYTHON.relative_to(environment.ROOT).as_posix()} -m {step.module('client')}"
-        console.out.print(f"\nThe servers of step {step.number} are up. In another terminal:", soft_wrap=True)
-        console.out.print(f"  [bold]{client}[/]\nCtrl-C ends them.", soft_wrap=True)
+        console.line(f"\nThe servers of step {step.number} are up. In another terminal:", indent="")
+        console.line((client, "bold"), "\nCtrl-C ends them.", indent="")
         while True:
             time.sleep(3600)
 
@@ -55,11 +53,10 @@ def diff_step(asked: argparse.Namespace) -> None:
     diff = lessons.lesson(step)
     if asked.stat:
         for name, (added, removed) in lessons.counted(diff).items():
-            console.out.print(f"{name:<16} [green]+{added:<4}[/] [red]-{removed}[/]")
+            console.line(f"{name:<16} ", (f"+{added:<4} ", "green"), (f"-{removed}", "red"), indent="")
         return
     for row in diff.splitlines():
-        colour = {"+": "green", "-": "red", "@": "cyan"}.get(row[:1], "")
-        console.out.print(f"[{colour}]{escape(row)}[/]" if colour else escape(row), soft_wrap=True)
+        console.line((row, {"+": "green", "-": "red", "@": "cyan"}.get(row[:1], "")), indent="")
 
 
 def carry_step(asked: argparse.Namespace) -> None:

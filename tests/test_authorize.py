@@ -148,6 +148,9 @@ def test_a_doubled_client_or_address_shows_a_page(world: World, name: str) -> No
         ({"scope": "mcp:tools:sentiment admin"}, "invalid_scope"),
         ({"scope": "mcp:tools:*"}, "invalid_scope"),
         ({"scope": "é"}, "invalid_scope"),
+        ({"scope": " "}, "invalid_scope"),
+        ({"scope": "\x1f"}, "invalid_scope"),
+        ({"scope": "mcp:tools:sentiment\u2003mcp:resources:customer-data:read"}, "invalid_scope"),
     ],
 )
 def test_every_other_no_travels_home(world: World, changes: dict, error: str) -> None:
@@ -195,6 +198,28 @@ def test_no_scope_asked_means_the_registered_ones(world: World) -> None:
     client = world.register(scope="mcp:tools:sentiment")
     code = answer_in(world.consent(world.ask(client["client_id"], scope=None)))["code"]
     assert world.redeem(client["client_id"], code).json()["scope"] == "mcp:tools:sentiment"
+
+
+@pytest.mark.parametrize("registered", ["", "offline_access"])
+def test_no_scope_asked_and_none_registered_is_no_page_without_boxes(world: World, registered: str) -> None:
+    client_id = world.register(scope=registered)["client_id"]
+    assert told(world, world.ask(client_id, scope=None)) == {"error": "invalid_scope"}
+
+
+def test_a_scope_that_nobody_knows_cannot_be_asked_even_if_it_was_registered(world: World) -> None:
+    client_id = world.register(scope="foo mcp:tools:sentiment")["client_id"]
+    assert told(world, world.ask(client_id, scope="foo")) == {"error": "invalid_scope"}
+
+
+def test_an_empty_query_gets_no_second_question_mark(world: World) -> None:
+    client_id = world.register(redirect_uris=[HTTPS + "?"])["client_id"]
+    redirect = world.consent(world.ask(client_id, redirect_uri=HTTPS + "?"))
+    assert "code" in answer_in(redirect)
+
+
+@pytest.mark.parametrize("path", ["/consent/", "/token/", "//consent", "/consent%2f"])
+def test_no_redirect_ever_repeats_a_post(world: World, path: str) -> None:
+    assert world.auth.post(path, data={"password": "wonderland"}).status_code == 404
 
 
 def test_authorize_is_a_get_and_consent_a_post(world: World) -> None:

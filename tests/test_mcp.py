@@ -6,7 +6,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.world import World, served
+from tests.world import LIST_TOOLS, MCP_HEADERS, World, served
 
 pytestmark = pytest.mark.steps("04", "05")
 
@@ -53,3 +53,10 @@ def test_a_session_of_one_person_is_no_key_for_another(world: World) -> None:
     assert world.mcp.post("/mcp", json=ping, headers=alice | session).status_code == 200
     assert world.mcp.post("/mcp", json=ping, headers=bob | session).status_code == 404
     assert world.mcp.post("/mcp", json=ping, headers=headers | session).status_code == 401
+
+
+def test_a_customer_who_does_not_exist_is_not_found(world: World) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": LIST_TOOLS["params"] | {"uri": "customers://zzz"}}
+    headers = MCP_HEADERS | {"Mcp-Method": "resources/read", "Mcp-Name": "customers://zzz"}
+    headers["Authorization"] = f"Bearer {world.access_token()}"
+    assert world.mcp.post("/mcp", json=call, headers=headers).json()["error"]["code"] == -32602

@@ -52,6 +52,19 @@ def test_what_is_not_known_is_ignored_and_what_is_replaced_is_shown(world: World
     assert client["grant_types"] == ["authorization_code"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "registered"),
+    [
+        ("foo mcp:tools:sentiment openid", "mcp:tools:sentiment"),
+        ("offline_access", ""),
+        ("", ""),
+        ("mcp:exec:workflows:rebalance mcp:tools:sentiment", "mcp:tools:sentiment mcp:exec:workflows:rebalance"),
+    ],
+)
+def test_a_scope_nobody_knows_is_left_out_and_the_answer_shows_it(world: World, wanted: str, registered: str) -> None:
+    assert world.register(scope=wanted)["scope"] == registered
+
+
 def test_nobody_chooses_their_own_client_id(world: World) -> None:
     assert world.register(client_id="alice", client_secret="mine")["client_id"] != "alice"
 
@@ -86,6 +99,9 @@ def test_nobody_chooses_their_own_client_id(world: World) -> None:
         "data:text/html,hello",
         "file:///etc/passwd",
         "app://callback",
+        "https://../",
+        "https://a..b/cb",
+        "https://a.example:123456/cb",
         "https://a.example/" + "a" * 3000,
     ],
 )
@@ -112,7 +128,10 @@ def test_a_web_client_has_no_loopback_redirect_uri(world: World) -> None:
     assert refused(world, application_type="web") == "invalid_redirect_uri"
     without = {name: value for name, value in NATIVE.items() if name != "application_type"}
     assert world.auth.post("/register", json=without).json()["error"] == "invalid_redirect_uri", "web is the default"
-    assert world.register(application_type="web", redirect_uris=["https://a.example/cb"])
+    for uri in ("https://localhost/cb", "https://127.0.0.1:8443/cb"):
+        assert refused(world, application_type="web", redirect_uris=[uri]) == "invalid_redirect_uri"
+    for uri in ("https://a.example/cb", "https://localhost.example/cb"):
+        assert world.register(application_type="web", redirect_uris=[uri])
 
 
 @pytest.mark.parametrize("uris", [[], None, "http://127.0.0.1/cb", [None], [["http://127.0.0.1/cb"]], {}, 5])

@@ -146,6 +146,15 @@ def test_a_client_without_a_secret_shows_none(world: World) -> None:
     refused(world.redeem(world.register()["client_id"], "x", client_secret="mine"), "invalid_client", 401)
 
 
+@pytest.mark.parametrize("method", ["none", "client_secret_post"])
+def test_two_client_authentications_are_one_too_many(world: World, method: str) -> None:
+    client = world.register(token_endpoint_auth_method=method)
+    form = {"grant_type": "authorization_code", "client_id": client["client_id"], "code": "x"}
+    form |= {"client_secret": client["client_secret"]} if "client_secret" in client else {}
+    refused(world.auth.post("/token", data=form, headers={"Authorization": "Basic eDp5"}), "invalid_request")
+    refused(world.auth.post("/token", data=form | {"client_assertion": "x"}), "invalid_request")
+
+
 def test_a_secret_in_the_url_is_not_read(world: World) -> None:
     client = world.register(token_endpoint_auth_method="client_secret_post")
     url = f"/token?client_id={client['client_id']}&client_secret={client['client_secret']}"

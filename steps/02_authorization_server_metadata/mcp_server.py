@@ -6,6 +6,7 @@ The MCP server: the tools, and the guard in front of them. Of its authorization 
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -77,6 +78,8 @@ def rebalance(portfolio: dict[str, float]) -> dict[str, float]:
 @mcp.resource("customers://{id}")
 def customer(id: str) -> dict:
     """A customer and the portfolio they hold."""
+    if id not in sample.CUSTOMERS:
+        raise ResourceNotFoundError(f"There is no customer {id}")
     return sample.CUSTOMERS[id]
 
 
@@ -115,6 +118,7 @@ app = Starlette(
     ],
     lifespan=lambda _: mcp.session_manager.run(),
 )
+app.router.redirect_slashes = False
 
 if __name__ == "__main__":
     serve(app, RESOURCE)

@@ -23,8 +23,9 @@ NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 RESOURCES = (
     RESOURCE,
 )
-LOOPBACK = r"http://(127\.0\.0\.1|localhost|\[::1\])"
-REDIRECT_URI = rf"(https://[A-Za-z0-9.-]+|{LOOPBACK})(:[0-9]{{1,5}})?(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
+LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"
+ORIGIN = rf"(https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|http://{LOOPBACK})(:[0-9]{{1,5}})?"
+REDIRECT_URI = rf"{ORIGIN}(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
 AUTH_METHODS = (
     "none",
     "client_secret_post",
@@ -83,7 +84,7 @@ def https_or_loopback(metadata: dict) -> None:
 def fits_application_type(metadata: dict) -> None:
     if metadata["application_type"] not in ("native", "web"):
         raise OAuthError("invalid_client_metadata", "application_type must be native or web")
-    loopback = any(re.match(LOOPBACK, uri) for uri in metadata["redirect_uris"])
+    loopback = any(re.match(rf"https?://{LOOPBACK}", uri) for uri in metadata["redirect_uris"])
     if metadata["application_type"] == "web" and loopback:
         why = "a web client has no loopback redirect_uri: say application_type native"
         raise OAuthError("invalid_redirect_uri", why)  # OpenID Connect Registration §2
@@ -142,6 +143,7 @@ async def register(request: Request) -> Response:
     client = {name: metadata[name] for name in REGISTRABLE}  # the rest is ignored, as the answer shows
     client |= {"client_id": secrets.token_urlsafe(16), "client_id_issued_at": int(time.time())}
     client |= {"grant_types": ["authorization_code"]}
+    client |= {"scope": " ".join(scope for scope in SCOPES if scope in metadata["scope"].split(" "))}
     if client["token_endpoint_auth_method"] != "none":
         client |= {"client_secret": secrets.token_urlsafe(32), "client_secret_expires_at": 0}
     clients[client["client_id"]] = client

@@ -10,7 +10,6 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 import jwt
@@ -32,8 +31,9 @@ NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 RESOURCES = (
     RESOURCE,
 )
-LOOPBACK = r"http://(127\.0\.0\.1|localhost|\[::1\])"
-REDIRECT_URI = rf"(https://[A-Za-z0-9.-]+|{LOOPBACK})(:[0-9]{{1,5}})?(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
+LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"
+ORIGIN = rf"(https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|http://{LOOPBACK})(:[0-9]{{1,5}})?"
+REDIRECT_URI = rf"{ORIGIN}(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
 AUTH_METHODS = (
     "none",
     "client_secret_post",
@@ -57,20 +57,8 @@ clients: dict[str, dict] = {}  # by client_id
 PEOPLE = {"alice": "wonderland", "bob": "builder"}  # the page shows the passwords, as a demo may
 CODE_LIFETIME = 60  # seconds
 TOKEN_LIFETIME = 600  # seconds
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a person allowed a client, kept until the client comes for its token."""
-
-    ask: dict[str, str]
-    scope: str
-    subject: str
-    expires_at: float
-
-
 asks: dict[str, dict[str, str]] = {}  # authorization requests that wait for a person
-grants: dict[str, Grant] = {}  # by code
+grants: dict[str, dict] = {}  # by code: what was asked, narrowed to what a person allowed
 signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 # ── how we say no ─────────────────────────────────────────────────────────────
@@ -93,7 +81,7 @@ async def refuse(request: Request, no: OAuthError | BadBody) -> Response:
 def back_to_client(ask: dict[str, str], **answer: str) -> Response:
     """Every answer to an authorization request says who sends it, and repeats `state` if there was one."""
     answer |= {"iss": ISSUER} | ({"state": ask["state"]} if "state" in ask else {})  # RFC 9207 §2
-    url = ask["redirect_uri"] + ("&" if urlsplit(ask["redirect_uri"]).query else "?") + urlencode(answer)
+    url = ask["redirect_uri"] + ("&" if "?" in ask["redirect_uri"] else "?") + urlencode(answer)
     return RedirectResponse(url, 303, NO_STORE)  # RFC 9700 §4.12
 
 
@@ -120,7 +108,7 @@ def https_or_loopback(metadata: dict) -> None:
 def fits_application_type(metadata: dict) -> None:
     if metadata["application_type"] not in ("native", "web"):
         raise OAuthError("invalid_client_metadata", "application_type must be native or web")
-    loopback = any(re.match(LOOPBACK, uri) for uri in metadata["redirect_uris"])
+    loopback = any(re.match(rf"https?://{LOOPBACK}", uri) for uri in metadata["redirect_uris"])
     if metadata["application_type"] == "web" and loopback:
         why = "a web client has no loopback redirect_uri: say application_type native"
         raise OAuthError("invalid_redirect_uri", why)  # OpenID Connect Registration §2
@@ -178,7 +166,7 @@ def exact_redirect_uri(ask: dict[str, str]) -> None:
 
 def without_loopback_port(uri: str) -> str:
     """A program on this computer learns its port when it starts, so the port may differ: RFC 8252 §7.3."""
-    return re.sub(rf"^({LOOPBACK}):[0-9]{{1,5}}(?=[/?]|\Z)", r"\1", uri)
+    return re.sub(rf"^(http://{LOOPBACK}):[0-9]{{1,5}}(?=[/?]|\Z)", r"\1", uri)
 
 
 SHOW_THE_USER = (known_client, exact_redirect_uri)  # not yet safe to redirect: OAuth 2.1 §4.1.2.1
@@ -203,8 +191,8 @@ def names_a_resource(ask: dict[str, str]) -> None:
 
 
 def registered_scope(ask: dict[str, str]) -> None:
-    if not set(ask["scope"].split()) <= set(clients[ask["client_id"]]["scope"].split()):
-        raise OAuthError("invalid_scope", "scope exceeds what the client registered")  # OAuth 2.1 §4.1.2.1
+    if not set(ask["scope"].split(" ")) <= set(clients[ask["client_id"]]["scope"].split()):
+        raise OAuthError("invalid_scope", "scope must stay within what is registered")  # OAuth 2.1 §4.1.2.1
 
 
 TELL_THE_CLIENT = (  # from here on, errors travel home
@@ -215,25 +203,25 @@ TELL_THE_CLIENT = (  # from here on, errors travel home
 )
 
 
-def still_fresh(grant: Grant, ask: dict[str, str]) -> None:
-    if time.time() > grant.expires_at:
+def still_fresh(grant: dict, ask: dict[str, str]) -> None:
+    if time.time() > grant["expires_at"]:
         raise OAuthError("invalid_grant", "the code has expired")  # OAuth 2.1 §4.1.2
 
 
-def same_redirect_uri(grant: Grant, ask: dict[str, str]) -> None:
-    if ask.get("redirect_uri", grant.ask["redirect_uri"]) != grant.ask["redirect_uri"]:
+def same_redirect_uri(grant: dict, ask: dict[str, str]) -> None:
+    if ask.get("redirect_uri", grant["redirect_uri"]) != grant["redirect_uri"]:
         raise OAuthError("invalid_grant", "redirect_uri has changed")  # OAuth 2.1 §10.2
 
 
-def s256_verifier(grant: Grant, ask: dict[str, str]) -> None:
+def s256_verifier(grant: dict, ask: dict[str, str]) -> None:
     digest = hashlib.sha256(ask.get("code_verifier", "").encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=")
-    if not hmac.compare_digest(challenge, grant.ask["code_challenge"].encode()):
+    if not hmac.compare_digest(challenge, grant["code_challenge"].encode()):
         raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")  # RFC 7636 §4.6
 
 
-def same_resource(grant: Grant, ask: dict[str, str]) -> None:
-    if ask.get("resource", grant.ask["resource"]) != grant.ask["resource"]:
+def same_resource(grant: dict, ask: dict[str, str]) -> None:
+    if ask.get("resource", grant["resource"]) != grant["resource"]:
         raise OAuthError("invalid_target", "resource is not the one that was allowed")  # RFC 8707 §2.2
 
 
@@ -273,6 +261,7 @@ async def register(request: Request) -> Response:
     client = {name: metadata[name] for name in REGISTRABLE}  # the rest is ignored, as the answer shows
     client |= {"client_id": secrets.token_urlsafe(16), "client_id_issued_at": int(time.time())}
     client |= {"grant_types": ["authorization_code"]}
+    client |= {"scope": " ".join(scope for scope in SCOPES if scope in metadata["scope"].split(" "))}
     if client["token_endpoint_auth_method"] != "none":
         client |= {"client_secret": secrets.token_urlsafe(32), "client_secret_expires_at": 0}
     clients[client["client_id"]] = client
@@ -329,23 +318,25 @@ async def consent(request: Request) -> Response:
     password = PEOPLE.get(username, secrets.token_urlsafe())
     if not hmac.compare_digest(answer.get("password", "").encode(), password.encode()):
         return consent_page(request_id, allowed, "This name and this password do not belong together.", 403)
-    ask = asks.pop(request_id)  # popped: one page, one answer
     code = secrets.token_urlsafe(32)
-    grants[code] = Grant(ask, " ".join(allowed), username, time.time() + CODE_LIFETIME)
-    return back_to_client(ask, code=code)
+    about = {"subject": username, "scope": " ".join(allowed), "expires_at": time.time() + CODE_LIFETIME}
+    grants[code] = asks.pop(request_id) | about  # popped: one page, one answer
+    return back_to_client(grants[code], code=code)
 
 
 async def token(request: Request) -> Response:
     """OAuth 2.1 §3.2: a grant comes in, a token goes out."""
     ask = once_each(await read_form(request))
-    client = authenticated_client(ask)
+    client = authenticated_client(request, ask)
     if ask.get("grant_type") not in GRANT_TYPES:
         error = "unsupported_grant_type" if "grant_type" in ask else "invalid_request"
         raise OAuthError(error, f"grant_type must be one of: {', '.join(GRANT_TYPES)}")  # OAuth 2.1 §3.2.4
     return JSONResponse(GRANT_TYPES[ask["grant_type"]](client, ask), headers=NO_STORE)
 
 
-def authenticated_client(ask: dict[str, str]) -> dict:
+def authenticated_client(request: Request, ask: dict[str, str]) -> dict:
+    if "authorization" in request.headers or "client_assertion" in ask:
+        raise OAuthError("invalid_request", "the only client authentication here is client_secret_post")
     client = clients.get(ask.get("client_id", ""))
     secret = client.get("client_secret", "") if client else secrets.token_urlsafe()
     if not hmac.compare_digest(ask.get("client_secret", "").encode(), secret.encode()):
@@ -359,7 +350,7 @@ def authenticated_client(ask: dict[str, str]) -> dict:
 def redeem_code(client: dict, ask: dict[str, str]) -> dict:
     """OAuth 2.1 §4.1.3: a code works once, and only for the client it was given to."""
     grant = grants.get(ask.get("code", ""))
-    if grant is None or grant.ask["client_id"] != client["client_id"]:
+    if grant is None or grant["client_id"] != client["client_id"]:
         raise OAuthError("invalid_grant", "there is no such code for this client")
     del grants[ask["code"]]  # before the rules: whoever fails one of them has used up the code
     for rule in CODE_RULES:
@@ -368,7 +359,7 @@ def redeem_code(client: dict, ask: dict[str, str]) -> dict:
         "access_token": access_token(grant),
         "token_type": "Bearer",
         "expires_in": TOKEN_LIFETIME,
-        "scope": grant.scope,
+        "scope": grant["scope"],
     }
 
 
@@ -377,15 +368,15 @@ GRANT_TYPES = {
 }
 
 
-def access_token(grant: Grant) -> str:
+def access_token(grant: dict) -> str:
     """RFC 9068 §2: who made it, for whose door, on whose behalf, until when."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
-        "aud": grant.ask["resource"],  # RFC 8707 §2.2
-        "sub": grant.subject,
-        "client_id": grant.ask["client_id"],
-        "scope": grant.scope,
+        "aud": grant["resource"],  # RFC 8707 §2.2
+        "sub": grant["subject"],
+        "client_id": grant["client_id"],
+        "scope": grant["scope"],
         "iat": now,
         "exp": now + TOKEN_LIFETIME,
         "jti": secrets.token_urlsafe(16),
@@ -407,6 +398,7 @@ app = Starlette(
     ],
     exception_handlers={OAuthError: refuse, BadBody: refuse},
 )
+app.router.redirect_slashes = False  # a 307 would post the password once more: RFC 9700 §4.12
 
 if __name__ == "__main__":
     serve(app, ISSUER)

@@ -17,6 +17,7 @@ from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -40,6 +41,7 @@ TOKEN_LIMIT = 8000  # characters
 LEEWAY = 30  # seconds that two clocks may differ
 KEYS_LIFETIME = 300  # seconds
 COOL_DOWN = 60  # seconds
+PATIENCE = 3  # seconds
 
 
 @dataclass
@@ -54,7 +56,7 @@ class IssuerKeys:
 
 
 issuer_keys = IssuerKeys()
-http = httpx2.AsyncClient(timeout=2)
+http = httpx2.AsyncClient()
 
 # ── how we say no ─────────────────────────────────────────────────────────────
 
@@ -103,6 +105,7 @@ def bearer_token(request: Request) -> str:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise no_token()
+    credentials = credentials.lstrip(" ")
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", credentials):
         raise bad_header("After Bearer comes one token and nothing else")
     return credentials
@@ -156,7 +159,7 @@ async def complete(token: Jwt) -> bool:
     texts = [token.claims.get(name) for name in ("iss", "sub", "client_id", "jti")]
     moments = [token.claims.get("exp"), token.claims.get("iat"), token.claims.get("nbf", 0)]
     return all(isinstance(text, str) and text for text in texts) and all(
-        isinstance(moment, (int, float)) for moment in moments
+        type(moment) in (int, float) for moment in moments
     )  # RFC 9068 §2.2
 
 
@@ -216,6 +219,8 @@ def rebalance(portfolio: dict[str, float]) -> dict[str, float]:
 @mcp.resource("customers://{id}")
 def customer(id: str) -> dict:
     """A customer and the portfolio they hold."""
+    if id not in sample.CUSTOMERS:
+        raise ResourceNotFoundError(f"There is no customer {id}")
     return sample.CUSTOMERS[id]
 
 
@@ -262,13 +267,15 @@ async def fetch_keys(now: float) -> None:
     if now < issuer_keys.unavailable_until:
         raise no_keys()
     try:
-        server = await http.get(f"{ISSUER}/.well-known/oauth-authorization-server")
-        keys = await http.get(server.raise_for_status().json()["jwks_uri"])
-        found = jwt.PyJWKSet(keys.raise_for_status().json()["keys"]).keys
-    except (httpx2.HTTPError, httpx2.InvalidURL, jwt.PyJWTError, ValueError, KeyError, TypeError):
-        issuer_keys.unavailable_until = now + 1
+        async with asyncio.timeout(PATIENCE):
+            server = await http.get(f"{ISSUER}/.well-known/oauth-authorization-server")
+            keys = await http.get(server.raise_for_status().json()["jwks_uri"])
+        found = {key.key_id: key for key in jwt.PyJWKSet(keys.raise_for_status().json()["keys"]).keys}
+    except Exception as error:  # whatever is wrong with what they sent, we have no keys
+        log.warning("no keys from the authorization server: %r", error)
+        issuer_keys.unavailable_until = time.monotonic() + 1
         raise no_keys() from None
-    issuer_keys.known = {key.key_id: key for key in found}
+    issuer_keys.known = found
     issuer_keys.too_old_at = now + KEYS_LIFETIME
 
 
@@ -300,6 +307,7 @@ app = Starlette(
     ],
     lifespan=lambda _: mcp.session_manager.run(),
 )
+app.router.redirect_slashes = False
 
 if __name__ == "__main__":
     serve(app, RESOURCE)
