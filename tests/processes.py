@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.serving import PortTaken, loopback_sockets
 from tools.environment import ROOT
 
 PORTS = {"AS_PORT": 9000, "MCP_PORT": 8000, "NEIGHBOUR_PORT": 8001}
@@ -20,10 +21,19 @@ PORTS = {"AS_PORT": 9000, "MCP_PORT": 8000, "NEIGHBOUR_PORT": 8001}
 
 @functools.cache
 def free_ports() -> dict[str, str]:
-    """Three ports that nobody uses, so that the tests disturb nothing and nothing disturbs them."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        return {name: str(open_.getsockname()[1]) for name, open_ in zip(PORTS, sockets)}
+    """Three ports that nobody uses, below those that outgoing connections take; every test worker has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    candidates = iter(range(21_000 + 1000 * worker + os.getpid() % 900, 22_000 + 1000 * worker))
+    return {name: str(next(port for port in candidates if is_free(port))) for name in PORTS}
+
+
+def is_free(port: int) -> bool:
+    try:
+        for listener in loopback_sockets(port):
+            listener.close()
+    except PortTaken:
+        return False
+    return True
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """Every step, run for real: its servers as processes, its client through them, and nothing left behind."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests import scratch
 from tests.processes import listening, orphans, run, walked
 from tools.catalogue import all_steps
 
@@ -98,11 +100,12 @@ def test_the_same_again_at_once() -> None:
     assert run("run", "01").code == run("run", "01").code == 0
 
 
-def test_the_logs_name_what_was_asked_and_no_secret() -> None:
-    from tools.environment import ROOT
-
-    run("run", "05", REVEAL="1")
-    log = (ROOT / "out" / "step-05" / "auth_server.log").read_text()
-    assert "POST /token 200" in log
-    everything = "".join(path.read_text() for path in (ROOT / "out" / "step-05").glob("*.log"))
-    assert not re.search(r"eyJ|code=|\?|wonderland|Bearer", everything)
+def test_the_logs_name_what_was_asked_and_no_secret(tmp_path: Path) -> None:
+    copy = scratch.make(tmp_path)
+    copy.steps("run", "05", REVEAL="1")
+    logs = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out" / "step-05").glob("*.log")}
+    assert set(logs) == {"auth_server.log", "mcp_server.log", "neighbour.log"}
+    assert "auth_server  POST /token 200" in logs["auth_server.log"]
+    assert "mcp_server   refused by the rule made_for_us" in logs["mcp_server.log"]
+    assert "neighbour    POST /mcp 200" in logs["neighbour.log"]
+    assert not re.search(r"eyJ|code=|\?|wonderland|Bearer", "".join(logs.values()))

@@ -1,5 +1,6 @@
 """The world misbehaves: one sentence that names the cause and the way out, an exit code, and nothing left behind."""
 
+import contextlib
 import os
 import pty
 import re
@@ -172,6 +173,44 @@ def test_the_mcp_server_may_start_first_and_recovers_by_itself() -> None:
         for process in processes:
             process.terminate()
             process.communicate(timeout=10)
+
+
+def raw(name: str, sent: bytes) -> bytes:
+    """Send bytes, say that there will be no more, and read what comes back."""
+    with socket.create_connection(("127.0.0.1", int(free_ports()[name])), timeout=10) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while more := connection.recv(65536):
+                answer += more
+        return answer
+
+
+def test_bytes_that_are_no_request_or_half_of_one_leave_no_trace(tmp_path: Path) -> None:
+    post = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    log = (tmp_path / "log").open("wb")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"steps.05_token_audience_validation.{role}"], cwd=ROOT, env=environment(), stderr=log
+        )
+        for role in ("auth_server", "mcp_server")
+    ]
+    try:
+        assert until(lambda: healthy("AS_PORT") and healthy("MCP_PORT"))
+        for name, path in (("AS_PORT", b"/token"), ("AS_PORT", b"/register"), ("AS_PORT", b"/consent"), ("MCP_PORT", b"/mcp")):
+            assert b" 500 " not in raw(name, post % path + b"Content-Length: 50\r\n\r\nabc"), "half a body"
+            assert b" 400 " in raw(name, b"\x16\x03\x01 is this TLS?\r\n\r\n")
+            assert b" 500 " not in raw(name, b"GET %s?%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (path, b"x" * 1_000_000))
+            assert b" 500 " not in raw(name, post % path + b"X: %s\r\n\r\n" % (b"x" * 1_000_000))
+            chunked = b"Transfer-Encoding: chunked\r\n\r\nfffff\r\n%s\r\n0\r\n\r\n" % (b"x" * 0xFFFFF)
+            assert raw(name, post % path + chunked).split()[1] in (b"413", b"401")
+        assert healthy("AS_PORT") and healthy("MCP_PORT")
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(10)
+    assert "Traceback" not in (tmp_path / "log").read_text(errors="replace")
 
 
 def in_a_terminal(browser: str, **more: str) -> tuple[int, int]:
