@@ -152,6 +152,9 @@ def visit(url: str, username: str = "alice", password: str = "wonderland", press
     """Do what a person with a browser would do: open the page, sign in, press the button, go where it leads."""
     with httpx2.Client(timeout=10) as browser:
         page = browser.get(url)
+        if page.has_redirect_location:
+            line((f"browser is sent on at once: {shortened_url(page.headers['location'])}", "dim"))
+            return browser.get(page.headers["location"])
         form = Form(page.text)
         if form.action is None:
             raise Stop(f"The visitor found no form to fill in: {page.status_code}, {heading(page)}.")

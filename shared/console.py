@@ -101,7 +101,7 @@ def learned(*facts: str) -> None:
 def show(answer: httpx2.Response) -> None:
     """One exchange, as it went over the wire: who asked whom, the headers and bodies that matter."""
     request = answer.request
-    line(f"you {ARROW} {name_of(request.url)}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
+    line(f"client {ARROW} {name_of(request.url)}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
     show_headers(request.headers, REQUEST_HEADERS)
     show_body(request.content, request.headers.get("content-type", ""))
     colour = "green" if answer.status_code < 400 else "red"
@@ -164,6 +164,8 @@ def show_body(content: bytes, content_type: str) -> None:
             line(f"  {row}")
         if len(rows) > len(shown):
             line((f"  {DOTS} and {len(rows) - len(shown)} more lines, which REVEAL=1 shows", "dim"))
+    elif content_type.startswith("text/plain") and len(text) < 200:
+        line(f"  {text}")
     elif text:
         line((f"  ({len(content)} bytes of {content_type or 'something'})", "dim"))
 

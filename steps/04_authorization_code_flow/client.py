@@ -23,8 +23,11 @@ from shared.console import Stop, learned, note, run, say, show, show_token, watc
 
 # ── what we remember ──────────────────────────────────────────────────────────
 
-HEADERS = {"MCP-Protocol-Version": "2026-07-28"}
-LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+MCP = "io.modelcontextprotocol"
+VERSION = "2026-07-28"
+HEADERS = {"MCP-Protocol-Version": VERSION}
+META = {f"{MCP}/protocolVersion": VERSION, f"{MCP}/clientCapabilities": {}}
+LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}
 
 ABOUT_US = {
     "client_name": "Workshop client",
@@ -174,7 +177,7 @@ def first_document(http: httpx2.Client, urls: list[str]) -> dict:
 
 def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, str]]:
     say("Ask for the tools, without a token", "A server says no in a way that leads on. RFC 9728 §5.1")
-    answer = http.post(resource, json=LIST_TOOLS)
+    answer = http.post(resource, json=LIST_TOOLS, headers={"Mcp-Method": "tools/list"})
     show(answer)
     if answer.status_code != 401:
         raise Stop(f"{resource} is not protected: it answered {answer.status_code}.")

@@ -24,8 +24,11 @@ from shared.console import Stop, learned, note, run, say, show, show_token, watc
 
 # ── what we remember ──────────────────────────────────────────────────────────
 
-HEADERS = {"MCP-Protocol-Version": "2026-07-28"}
-LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+MCP = "io.modelcontextprotocol"
+VERSION = "2026-07-28"
+HEADERS = {"MCP-Protocol-Version": VERSION}
+META = {f"{MCP}/protocolVersion": VERSION, f"{MCP}/clientCapabilities": {}}
+LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}
 
 ABOUT_US = {
     "client_name": "Workshop client",
@@ -175,7 +178,7 @@ def first_document(http: httpx2.Client, urls: list[str]) -> dict:
 
 def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, str]]:
     say("Ask for the tools, without a token", "A server says no in a way that leads on. RFC 9728 §5.1")
-    answer = http.post(resource, json=LIST_TOOLS)
+    answer = http.post(resource, json=LIST_TOOLS, headers={"Mcp-Method": "tools/list"})
     show(answer)
     if answer.status_code != 401:
         raise Stop(f"{resource} is not protected: it answered {answer.status_code}.")
@@ -290,7 +293,8 @@ async def whoami(resource: str, access_token: str) -> str:
 
 def refused(http: httpx2.Client, what: str, access_token: str) -> None:
     say(what, "Refused before any tool runs. RFC 9068 §4")
-    answer = http.post(RESOURCE, json=LIST_TOOLS, headers={"Authorization": f"Bearer {access_token}"})
+    headers = {"Authorization": f"Bearer {access_token}", "Mcp-Method": "tools/list"}
+    answer = http.post(RESOURCE, json=LIST_TOOLS, headers=headers)
     show(answer)
     if answer.status_code != 401:
         raise Stop(f"This token must not open the door, and it did: {answer.status_code}.")
