@@ -18,6 +18,7 @@ VARYING = (  # what differs from run to run, and what it is read as
     (r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{20,}", "RANDOM"),
     (r"(kid +)\S+", r"\1RANDOM"),
     (r" +$", ""),
+    (r"(?<=\S)   *", "  "),  # the columns of a table are as wide as what stands in them
     (r"^ +part .*$|^ ─+$", "TABLE"),
 )
 
