@@ -275,11 +275,18 @@ def test_a_wrong_password_asks_again_and_keeps_what_was_ticked(world: World, use
     assert 'value="mcp:resources:customer-data:read" checked' not in again.text
 
 
-def test_a_page_is_answered_once(world: World) -> None:
+@pytest.mark.parametrize("username", ["alice", "nobody", ""])
+def test_no_password_is_a_wrong_password(world: World, username: str) -> None:
+    assert world.consent(world.ask(world.register()["client_id"]), username, password="").status_code == 403
+
+
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_a_page_is_answered_once(world: World, decision: str) -> None:
     client_id = world.register()["client_id"]
     page = world.auth.get("/authorize", params=world.ask(client_id)).text
     request_id = page.partition('name="request" value="')[2].partition('"')[0]
-    form = {"request": request_id, "decision": "deny"}
+    form = {"request": request_id, "decision": decision, "scope": "mcp:tools:sentiment"}
+    form |= {"username": "alice", "password": "wonderland"}
     assert world.auth.post("/consent", data=form).status_code == 303
     again = world.auth.post("/consent", data=form)
     assert again.status_code == 400

@@ -215,6 +215,9 @@ def test_openid_connect_discovery_is_the_second_place(client: ModuleType) -> Non
         {"code_challenge_methods_supported": []},
         {"code_challenge_methods_supported": ["plain"]},
         {"code_challenge_methods_supported": "plain"},
+        {"authorization_endpoint": None},
+        {"token_endpoint": None},
+        {"token_endpoint": ["https://a.example"]},
     ],
 )
 def test_a_server_that_lies_or_has_no_s256_is_left_alone(client: ModuleType, changes: dict) -> None:

@@ -10,12 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 LOCK = ROOT / "requirements.lock"
+PIP_INSTALL = ["install", "--disable-pip-version-check", "-r", str(LOCK)]
 STAMP = VENV / "installed-lock.sha256"
 
 
@@ -40,12 +42,26 @@ def set_up() -> None:
     if uv := shutil.which("uv"):
         follow([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)])
         follow([uv, "pip", "install", "--quiet", "--python", str(PYTHON), "-r", str(LOCK)])
-    else:
-        if importlib.util.find_spec("ensurepip") is None:
-            sys.exit("This Python comes without venv. On Debian and Ubuntu: apt install python3-venv")
+    elif importlib.util.find_spec("ensurepip"):
         follow([sys.executable, "-m", "venv", "--clear", str(VENV)])
-        follow([str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "-r", str(LOCK)])
+        follow([str(PYTHON), "-m", "pip", *PIP_INSTALL])
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            pip = pip_of_debian(Path(folder))
+            follow([sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)])
+            follow([str(PYTHON), str(pip / "pip"), *PIP_INSTALL])
     print("Ready.", flush=True)
+
+
+def pip_of_debian(folder: Path) -> Path:
+    """Debian leaves pip out of Python. Its package can be fetched and opened without installing it, by anybody."""
+    try:
+        subprocess.run(["apt-get", "download", "python3-pip-whl"], cwd=folder, check=True, capture_output=True)
+        package = next(folder.glob("*.deb"))
+        subprocess.run(["dpkg-deb", "--extract", package, folder], check=True, capture_output=True)
+        return next(folder.rglob("pip-*.whl"))
+    except (OSError, subprocess.CalledProcessError, StopIteration):
+        sys.exit("This Python comes without pip. On Debian and Ubuntu: sudo apt install python3-venv")
 
 
 def follow(command: list[str]) -> None:
