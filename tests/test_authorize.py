@@ -252,6 +252,12 @@ def test_a_scope_that_was_unticked_is_not_granted(world: World) -> None:
     assert world.redeem(client_id, code).json()["scope"] == "mcp:tools:sentiment"
 
 
+def test_a_scope_asked_twice_is_granted_once(world: World) -> None:
+    client_id = world.register()["client_id"]
+    code = answer_in(world.consent(world.ask(client_id, scope="mcp:tools:sentiment mcp:tools:sentiment")))["code"]
+    assert world.redeem(client_id, code).json()["scope"] == "mcp:tools:sentiment"
+
+
 def test_allowing_nothing_is_a_no(world: World) -> None:
     assert answer_in(world.consent(world.ask(world.register()["client_id"]), scope=[]))["error"] == "access_denied"
 

@@ -246,6 +246,11 @@ def test_what_is_no_jwt_opens_nothing(world: World, token: str) -> None:
     assert world.honest_flow_works()
 
 
+def test_a_token_without_end_is_not_even_read(world: World) -> None:
+    assert opens(world, world.signed(world.claims(padding="x" * 1000)))
+    refused(world, world.signed(world.claims(padding="x" * 9000)))
+
+
 def test_a_real_token_cut_padded_or_lengthened_opens_nothing(world: World) -> None:
     token = world.access_token()
     header, claims, signature = token.split(".")

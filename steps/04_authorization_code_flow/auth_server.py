@@ -311,7 +311,8 @@ async def consent(request: Request) -> Response:
     request_id, username = answer.get("request", ""), answer.get("username", "")
     if request_id not in asks:
         raise OAuthError("invalid_request", "This page has been answered already, or never was.")
-    allowed = [scope for scope in asks[request_id]["scope"].split() if ("scope", scope) in pairs]
+    wanted = asks[request_id]["scope"].split()
+    allowed = [scope for scope in SCOPES if scope in wanted and ("scope", scope) in pairs]
     if answer.get("decision") != "allow" or not allowed:
         no = {"error": "access_denied", "error_description": "the user said no"}
         return back_to_client(asks.pop(request_id), **no)
