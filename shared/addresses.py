@@ -21,4 +21,5 @@ RESOURCE = f"http://localhost:{MCP_PORT}/mcp"
 NEIGHBOUR = f"http://localhost:{NEIGHBOUR_PORT}/mcp"
 
 # A company proxy that is set for every address would otherwise be asked to reach this very computer.
-os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "localhost", *LOOPBACK_HOSTS]))
+for name in ("NO_PROXY", "no_proxy"):
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost", *LOOPBACK_HOSTS]))

@@ -25,7 +25,8 @@ async def read_json(request: Request, error: str) -> dict:
     return found
 
 
-async def read_form(request: Request, error: str = "invalid_request") -> list[tuple[str, str]]:
+async def read_form(request: Request) -> list[tuple[str, str]]:
+    error = "invalid_request"
     try:
         body = (await read(request, "application/x-www-form-urlencoded", error)).decode("ascii")
         return parse_qsl(body, keep_blank_values=True, errors="strict")

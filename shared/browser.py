@@ -27,7 +27,7 @@ FIVE_MINUTES = 300  # seconds
 GOODBYE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Done</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <style>:root{color-scheme:light dark}body{max-width:31rem;margin:10vh auto;padding:1rem;font:1rem/1.5 system-ui}</style>
-</head><body><h1>Your program has the answer.</h1>
+</head><body><h1>Back to your program</h1>
 <p>You can close this page and go back to the terminal.</p></body></html>"""
 
 

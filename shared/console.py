@@ -7,6 +7,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl, urlsplit
@@ -122,9 +123,13 @@ def show_token(token: str) -> None:
     table.add_column("    part")
     table.add_column("value", overflow="fold")
     table.add_column("what it says", overflow="fold")
-    for part in token.split(".")[:2]:
-        for name, value in json.loads(base64.urlsafe_b64decode(part + "==")).items():
-            table.add_row(f"    {name}", Text(str(value)), CLAIMS.get(name, ""))
+    try:
+        header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2])
+        rows = [*header.items(), *claims.items()]
+    except (ValueError, AttributeError):
+        return note("This token is no JWT: only the server that made it can read it.")
+    for name, value in rows:
+        table.add_row(f"    {name}", Text(str(value)), CLAIMS.get(name, ""))
     out.print(table)
 
 
@@ -191,9 +196,7 @@ def laid_out(value: object, indent: str = "", width: int = 74) -> str:
     else:
         rows = [laid_out(inner, deeper, width) for inner in value]
         opening, closing = "[", "]"
-    return (
-        opening + "".join(f"\n{deeper}{row}" + "," * (row is not rows[-1]) for row in rows) + f"\n{indent}{closing}"
-    )
+    return opening + ",".join(f"\n{deeper}{row}" for row in rows) + f"\n{indent}{closing}"
 
 
 # ── shortening ────────────────────────────────────────────────────────────────────────────────────
@@ -206,10 +209,9 @@ def shortened(secret: str) -> str:
 
 
 def shortened_url(url: str) -> str:
-    for name, value in parse_qsl(urlsplit(url).query):
-        if name in SECRETS and not os.environ.get("REVEAL"):
-            url = url.replace(f"{name}={value}", f"{name}={value[:6]}{DOTS}")
-    return url
+    if os.environ.get("REVEAL"):
+        return url
+    return re.sub(rf"([?&](?:{'|'.join(SECRETS)})=[^&#]{{0,6}})[^&#]*", rf"\1{DOTS}", url)
 
 
 def without_secrets(value: object) -> object:
@@ -217,8 +219,7 @@ def without_secrets(value: object) -> object:
         return {
             name: shortened(inner) if name in SECRETS and isinstance(inner, str) else without_secrets(inner)
             for name, inner in value.items()
-            if name != "_meta"  # what every MCP message repeats
-        }
+        } | ({"_meta": DOTS} if "_meta" in value else {})  # what every MCP message repeats
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
     return value

@@ -44,7 +44,7 @@ def running(
         processes = [stack.enter_context(process(program, logs)) for program in programs]
         stack.callback(lambda: [started.stdin.close() for started in processes])  # all at once, then wait for each
         meanwhile()
-        http = stack.enter_context(httpx2.Client(timeout=1, verify=False))
+        http = stack.enter_context(httpx2.Client(timeout=1))
         for program, started in zip(programs, processes):
             wait_until_healthy(program, started, logs, http)
         yield

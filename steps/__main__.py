@@ -7,6 +7,8 @@ from tools import environment
 if __name__ == "__main__":
     environment.enter("steps", sys.argv[1:])
 
+# from here on everything is installed
+
 import argparse
 import importlib
 import os
@@ -21,7 +23,7 @@ from tools import carry, catalogue, lessons
 
 def list_steps(_: argparse.Namespace) -> None:
     for step in catalogue.all_steps().values():
-        console.line((f"{step.number}  {step.title}", "bold"), f"\n    {step.thesis}", indent="")
+        console.line((f"{step.number}  {step.title:<34}", "bold"), step.thesis, indent="")
     console.line("\nStart with ", (command("run", "01"), "bold"), indent="")
 
 
@@ -32,10 +34,9 @@ def run_step(asked: argparse.Namespace) -> None:
     with running(step.programs(), logs, meanwhile=lambda: importlib.import_module(step.module("client"))):
         importlib.import_module(step.module("client")).main()
     console.line(f"\nWhat the servers logged: {logs.relative_to(environment.ROOT).as_posix()}", indent="")
-    following = [other.number for other in catalogue.after(step)[:1]]
-    for number in following:
-        console.line("What changes next: ", (command("diff", number), "bold"), indent="")
-        console.line("Go on with: ", (command("run", number), "bold"), indent="")
+    if following := catalogue.after(step):
+        console.line("What changes next: ", (command("diff", following[0].number), "bold"), indent="")
+        console.line("Go on with: ", (command("run", following[0].number), "bold"), indent="")
 
 
 def serve_step(asked: argparse.Namespace) -> None:

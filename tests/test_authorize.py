@@ -1,5 +1,6 @@
 """Step 04 on the wire, first half: what a browser may ask at /authorize, and where a no goes (OAuth 2.1 §4.1)."""
 
+import jwt
 import pytest
 
 from tests.world import CALLBACK, CHALLENGE, ISSUER, RESOURCE, World, answer_in
@@ -177,9 +178,9 @@ def test_two_resources_are_one_too_many(world: World) -> None:
     assert told(world, [*ask.items(), ("resource", "http://localhost:8001/mcp")]) == {"error": "invalid_target"}
 
 
-@pytest.mark.parametrize("name", ["response_type", "scope", "code_challenge", "code_challenge_method", "unknown"])
+@pytest.mark.parametrize("name", ["response_type", "scope", "code_challenge", "code_challenge_method"])
 def test_a_doubled_parameter_travels_home(world: World, name: str) -> None:
-    ask = world.ask(world.register()["client_id"], unknown="x")
+    ask = world.ask(world.register()["client_id"])
     assert told(world, [*ask.items(), (name, ask[name])]) == {"error": "invalid_request"}
 
 
@@ -191,7 +192,12 @@ def test_a_doubled_state_travels_home_without_any_state(world: World) -> None:
 
 
 def test_what_is_unknown_is_ignored(world: World) -> None:
-    assert world.auth.get("/authorize", params=world.ask(world.register()["client_id"], colour="red")).status_code == 200
+    client_id = world.register()["client_id"]
+    query = [*world.ask(client_id).items(), ("colour", "red"), ("colour", "blue"), ("subject", "bob"), ("expires_at", "x")]
+    assert world.auth.get("/authorize", params=query).status_code == 200
+    code = answer_in(world.consent(dict(query)))["code"]
+    assert not {"colour", "subject"} & set(next(iter(world.auth_server.asks.values())))
+    assert jwt.decode(world.redeem(client_id, code).json()["access_token"], options={"verify_signature": False})["sub"] == "alice"
 
 
 def test_no_scope_asked_means_the_registered_ones(world: World) -> None:
@@ -232,6 +238,12 @@ def test_a_long_query_is_answered(world: World) -> None:
 
 
 # ── the page ──────────────────────────────────────────────────────────────────
+
+
+def test_a_client_without_a_name_is_called_so(world: World) -> None:
+    for name in ("", "  "):
+        page = world.auth.get("/authorize", params=world.ask(world.register(client_name=name)["client_id"]))
+        assert "Allow a program without a name in?" in page.text
 
 
 def test_who_says_no_is_believed(world: World) -> None:

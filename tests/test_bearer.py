@@ -386,6 +386,17 @@ def test_an_authorization_server_that_hangs_does_not_hang_us(world: World, drips
     assert asked == 1
 
 
+@pytest.mark.parametrize("issuer", [ISSUER + "/", "https://evil.example", None])
+def test_keys_are_taken_only_from_the_issuer_we_trust(world: World, issuer: object) -> None:
+    async def metadata(_: object) -> JSONResponse:
+        return JSONResponse({"issuer": issuer, "jwks_uri": f"{ISSUER}/jwks"})
+
+    token, keys = world.access_token(), Keys(world)
+    keys.app.router.routes[0] = Route("/.well-known/oauth-authorization-server", metadata)
+    assert world.list_tools(f"Bearer {token}").status_code == 503
+    assert keys.asked == 0
+
+
 def test_an_address_that_is_none_is_no_keys(world: World) -> None:
     async def metadata(_: object) -> JSONResponse:
         return JSONResponse({"issuer": ISSUER, "jwks_uri": "http://localhost:999999/jwks"})

@@ -156,9 +156,10 @@ def test_only_404_leads_to_the_next_place(client: ModuleType, status: int) -> No
     assert net.asked == [RESOURCE, PRM_PATH]
 
 
-def test_a_web_page_is_no_metadata(client: ModuleType) -> None:
+@pytest.mark.parametrize("page", ["<html>hello</html>", "[" * 200_000, "", "\ud800"])
+def test_a_web_page_is_no_metadata(client: ModuleType, page: str) -> None:
     net = Net().locked()
-    net.answers[PRM_PATH] = httpx2.Response(200, html="<html>hello</html>")
+    net.answers[PRM_PATH] = httpx2.Response(200, content=page.encode("utf-8", "surrogatepass"))
     with pytest.raises(Stop):
         client.find_resource(net.http, RESOURCE)
 
@@ -215,6 +216,8 @@ def test_openid_connect_discovery_is_the_second_place(client: ModuleType) -> Non
         {"code_challenge_methods_supported": []},
         {"code_challenge_methods_supported": ["plain"]},
         {"code_challenge_methods_supported": "plain"},
+        {"code_challenge_methods_supported": "xS256"},
+        {"code_challenge_methods_supported": 5},
         {"authorization_endpoint": None},
         {"token_endpoint": None},
         {"token_endpoint": ["https://a.example"]},
@@ -256,10 +259,17 @@ def test_a_refused_registration_is_told_with_its_reason(client: ModuleType) -> N
 
 
 @pytest.mark.steps("03", "04", "05")
-def test_a_server_without_registration_is_told(client: ModuleType) -> None:
-    without = {name: value for name, value in METADATA.items() if name != "registration_endpoint"}
-    with pytest.raises(Stop, match="does not register"):
-        client.register(Net().http, without)
+@pytest.mark.parametrize("endpoint", [None, 5, []])
+def test_a_server_without_registration_is_told(client: ModuleType, endpoint: object) -> None:
+    with pytest.raises(Stop, match="offers no dynamic registration"):
+        client.register(Net().http, METADATA | {"registration_endpoint": endpoint})
+
+
+@pytest.mark.steps("03", "04", "05")
+@pytest.mark.parametrize("answer", [{}, [], None, {"client_id": None}, {"client_id": 5}])
+def test_a_registration_without_a_name_is_none(client: ModuleType, answer: object) -> None:
+    with pytest.raises(Stop, match="does not register us"):
+        client.register(Net().at(f"{ISSUER}/register", answer, 201).http, METADATA)
 
 
 # ── the answer that the browser brings ────────────────────────────────────────
@@ -313,6 +323,14 @@ def test_the_request_has_everything_and_a_new_secret_each_time(client: ModuleTyp
         assert pending.code_verifier not in str(opened)
     assert opened[0]["state"] != opened[1]["state"]
     assert opened[0]["code_challenge"] != opened[1]["code_challenge"]
+
+
+@pytest.mark.steps("04", "05")
+def test_an_endpoint_keeps_its_query_and_what_is_not_known_is_not_sent(client: ModuleType, browser: Callable) -> None:
+    opened = browser(good)
+    client.authorize(METADATA | {"authorization_endpoint": f"{ISSUER}/authorize?tenant=1"}, CLIENT, RESOURCE, "")
+    assert opened[0]["tenant"] == "1"
+    assert "scope" not in opened[0]
 
 
 @pytest.mark.steps("04", "05")

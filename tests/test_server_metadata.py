@@ -18,15 +18,13 @@ GROWS = {
     "03": {
         "token_endpoint_auth_methods_supported": ["none", "client_secret_post"],
         "registration_endpoint": f"{ISSUER}/register",
-    },
-    "04": {
         "scopes_supported": [
             "mcp:tools:sentiment",
             "mcp:resources:customer-data:read",
             "mcp:exec:workflows:rebalance",
         ],
-        "authorization_response_iss_parameter_supported": True,
     },
+    "04": {"authorization_response_iss_parameter_supported": True},
     "05": {"jwks_uri": f"{ISSUER}/jwks", "protected_resources": [RESOURCE, NEIGHBOUR]},
 }
 

@@ -21,7 +21,8 @@ def test_the_list_has_every_step_with_its_thesis() -> None:
     for ran in (run("list"), run()):
         assert ran.code == 0
         for step in all_steps().values():
-            assert f"{step.number}  {step.title}\n    {step.thesis}" in ran.out
+            [row] = [row for row in ran.out.splitlines() if row.startswith(step.number)]
+            assert step.title in row and step.thesis in row
 
 
 def test_a_diff_is_the_lesson_and_has_no_colour_in_a_pipe() -> None:
@@ -103,6 +104,8 @@ def test_each_hop_is_tested_and_a_red_test_stops_it(copy: scratch.Scratch) -> No
     ran = copy.steps("carry", "01", timeout=120)
     assert (ran.code, ran.err.strip()) == (1, "The tests of step 02 fail with the edit in it. Mend it, then carry on.")
     assert "test_the_metadata_stands_under_the_path_and_at_the_root" in ran.out
+    again = copy.steps("carry", "01", timeout=120)
+    assert again.err.strip() == ran.err.strip(), "nothing was mended, so it is still red"
 
 
 def test_nothing_to_carry_is_said(copy: scratch.Scratch) -> None:

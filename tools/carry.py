@@ -42,7 +42,7 @@ def hop(source: Step, target: Step, role: str, notes: "Notes") -> bool:
     if notes.has(name):
         if CLASH_MARKER in ours.read_text(encoding="utf-8"):
             raise Stop(f"There are still conflict markers in {name}. Settle them and carry on with the same command.")
-        return False
+        return True  # merged before we stopped: to be tested again
     base = committed(theirs)
     if base == theirs.read_bytes():
         return False

@@ -18,7 +18,6 @@ class Step:
     folder: str
     title: str
     thesis: str
-    obeys: str
     servers: list[str]
     touches: list[str] = field(default_factory=lambda: list(ROLES))
     budget: dict[str, int] = field(default_factory=dict)

@@ -16,7 +16,8 @@ def lesson(step: Step) -> str:
 
 
 def difference(old: Path, new: Path) -> str:
-    options = ["--no-index", "--no-color", "--no-ext-diff", "--histogram", "--src-prefix=a/", "--dst-prefix=b/"]
+    options = ["--no-index", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"]
+    options += ["--histogram", "--indent-heuristic", "--unified=3", "--inter-hunk-context=0"]
     found = subprocess.run(
         ["git", "diff", *options, "--", old.relative_to(ROOT).as_posix(), new.relative_to(ROOT).as_posix()],
         cwd=ROOT,

@@ -30,7 +30,7 @@ def describes_this_resource(metadata: dict, resource: str) -> None:
 def names_authorization_servers(metadata: dict, resource: str) -> None:
     servers = metadata.get("authorization_servers")
     if not isinstance(servers, list) or not servers or not isinstance(servers[0], str):
-        raise Stop("The metadata names no authorization server, and we do not guess one.")  # RFC 9728 §7.6
+        raise Stop("The metadata names no authorization server, and we do not guess one.")
 
 
 RESOURCE_METADATA_RULES = (
@@ -74,26 +74,27 @@ def json_object(answer: httpx2.Response) -> dict:
     """What the server sent; empty if that is not a JSON object."""
     try:
         found = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return found if isinstance(found, dict) else {}
 
 
 def first_document(http: httpx2.Client, urls: list[str]) -> dict:
     for url in urls:
-        answer = http.get(url)
+        answer = http.get(url, headers=HEADERS)
         show(answer)
         if answer.status_code == 404:
             continue
-        if answer.status_code != 200 or not json_object(answer):
-            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
-        return json_object(answer)
+        document = json_object(answer)
+        if answer.status_code != 200 or not document:
+            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2, RFC 8414 §3.2
+        return document
     raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
 
 
 def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, str]]:
-    say("Ask for the tools, without a token", "A server says no in a way that leads on. RFC 9728 §5.1")
-    answer = http.post(resource, json=LIST_TOOLS, headers={"Mcp-Method": "tools/list"})
+    say("Ask for the tools, without a token", "A good no says where to go next. RFC 9728 §5.1")
+    answer = http.post(resource, json=LIST_TOOLS, headers=HEADERS | {"Mcp-Method": "tools/list"})
     show(answer)
     if answer.status_code != 401:
         raise Stop(f"{resource} is not protected: it answered {answer.status_code}.")
@@ -110,11 +111,11 @@ def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, s
 
 
 def main() -> None:
-    with httpx2.Client(headers=HEADERS, timeout=10) as http:
+    with httpx2.Client(timeout=10) as http:
         metadata, challenge = find_resource(http, RESOURCE)
         issuer = metadata["authorization_servers"][0]
         say("Ask the authorization server what it can do", "It is there, and has nothing to say yet.")
-        show(http.get(f"{issuer}/.well-known/oauth-authorization-server"))
+        show(http.get(f"{issuer}/.well-known/oauth-authorization-server", headers=HEADERS))
     learned(
         f"{RESOURCE} lets nobody in without a token",
         f"tokens for it are made by {issuer}",

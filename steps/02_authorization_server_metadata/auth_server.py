@@ -14,17 +14,17 @@ from shared.serving import HEALTH, serve
 # ── what we remember ──────────────────────────────────────────────────────────
 
 CACHEABLE = {"Cache-Control": "public, max-age=3600"}
-RESOURCES = (
-    RESOURCE,
-)
 AUTH_METHODS = (
     "none",
+)
+RESOURCES = (
+    RESOURCE,
 )
 
 # ── endpoints ─────────────────────────────────────────────────────────────────
 
 
-async def metadata(_: Request) -> Response:
+async def server_metadata(_: Request) -> Response:
     """RFC 8414 §2: what this server can do."""
     about_us = {
         "issuer": ISSUER,
@@ -48,7 +48,7 @@ async def not_yet(_: Request) -> Response:
 app = Starlette(
     routes=[
         HEALTH,
-        Route("/.well-known/oauth-authorization-server", metadata),
+        Route("/.well-known/oauth-authorization-server", server_metadata),
         Route("/authorize", not_yet),
         Route("/token", not_yet, methods=["POST"]),
     ],

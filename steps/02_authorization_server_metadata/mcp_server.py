@@ -1,6 +1,6 @@
 """Step 01 · a locked door that says where the key is.
 
-The MCP server: the tools, and the guard in front of them. Of its authorization server it knows the name.
+The MCP server: its tools, and the guard before them. It trusts one authorization server, known by its issuer.
 """
 
 from mcp.server import MCPServer
@@ -118,7 +118,7 @@ app = Starlette(
     ],
     lifespan=lambda _: mcp.session_manager.run(),
 )
-app.router.redirect_slashes = False
+app.router.redirect_slashes = False  # /mcp/ is another address
 
 if __name__ == "__main__":
     serve(app, RESOURCE)

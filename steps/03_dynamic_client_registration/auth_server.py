@@ -19,17 +19,17 @@ from shared.serving import HEALTH, serve
 # ── what we remember ──────────────────────────────────────────────────────────
 
 CACHEABLE = {"Cache-Control": "public, max-age=3600"}
-NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-RESOURCES = (
-    RESOURCE,
-)
-LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"
-ORIGIN = rf"(https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|http://{LOOPBACK})(:[0-9]{{1,5}})?"
-REDIRECT_URI = rf"{ORIGIN}(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
+NO_STORE = {"Cache-Control": "no-store"}
 AUTH_METHODS = (
     "none",
     "client_secret_post",
 )
+RESOURCES = (
+    RESOURCE,
+)
+LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"  # and not localhost.evil.example
+ORIGIN = rf"(https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|http://{LOOPBACK})(:[0-9]{{1,5}})?"
+REDIRECT_URI = rf"{ORIGIN}(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
 SCOPES = {
     "mcp:tools:sentiment": "Score the mood of headlines",
     "mcp:resources:customer-data:read": "Read customers and their portfolios",
@@ -66,16 +66,18 @@ async def refuse(request: Request, no: OAuthError | BadBody) -> Response:
 
 def well_formed(metadata: dict) -> None:
     for name, usual in REGISTRABLE.items():
-        value = metadata[name] if isinstance(usual, list) else [metadata[name]]
-        items = value if isinstance(value, list) else [None]
-        fine = [item for item in items if isinstance(item, str) and item.isprintable() and len(item) <= 2000]
-        if len(fine) < len(items) or len(items) > 10:
+        texts = metadata[name] if isinstance(usual, list) else [metadata[name]]
+        if not isinstance(texts, list) or len(texts) > 10 or not all(map(is_short_text, texts)):
             error = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
-            raise OAuthError(error, f"{name} has the wrong type or is too long")
+            raise OAuthError(error, f"{name} must be printable text, or a short list of it")
+
+
+def is_short_text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) <= 2000
 
 
 def https_or_loopback(metadata: dict) -> None:
-    for uri in metadata["redirect_uris"] or [""]:
+    for uri in metadata["redirect_uris"] or [""]:  # none at all is refused too
         if not re.fullmatch(REDIRECT_URI, uri):
             why = "redirect_uris: https, or http on a loopback host; no fragment, userinfo or wildcard"
             raise OAuthError("invalid_redirect_uri", why)  # RFC 9700 §2.6
@@ -119,7 +121,7 @@ REGISTRATION_RULES = (
 # ── endpoints ─────────────────────────────────────────────────────────────────
 
 
-async def metadata(_: Request) -> Response:
+async def server_metadata(_: Request) -> Response:
     """RFC 8414 §2: what this server can do."""
     about_us = {
         "issuer": ISSUER,
@@ -130,6 +132,7 @@ async def metadata(_: Request) -> Response:
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": AUTH_METHODS,
         "registration_endpoint": f"{ISSUER}/register",
+        "scopes_supported": list(SCOPES),
         "protected_resources": RESOURCES,
     }
     return JSONResponse(about_us, headers=CACHEABLE)
@@ -159,7 +162,7 @@ async def not_yet(_: Request) -> Response:
 app = Starlette(
     routes=[
         HEALTH,
-        Route("/.well-known/oauth-authorization-server", metadata),
+        Route("/.well-known/oauth-authorization-server", server_metadata),
         Route("/register", register, methods=["POST"]),
         Route("/authorize", not_yet),
         Route("/token", not_yet, methods=["POST"]),

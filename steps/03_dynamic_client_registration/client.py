@@ -40,7 +40,7 @@ def describes_this_resource(metadata: dict, resource: str) -> None:
 def names_authorization_servers(metadata: dict, resource: str) -> None:
     servers = metadata.get("authorization_servers")
     if not isinstance(servers, list) or not servers or not isinstance(servers[0], str):
-        raise Stop("The metadata names no authorization server, and we do not guess one.")  # RFC 9728 §7.6
+        raise Stop("The metadata names no authorization server, and we do not guess one.")
 
 
 RESOURCE_METADATA_RULES = (
@@ -55,8 +55,9 @@ def same_issuer(metadata: dict, issuer: str) -> None:
 
 
 def offers_s256(metadata: dict, issuer: str) -> None:
-    if "S256" not in (metadata.get("code_challenge_methods_supported") or ()):
-        raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.1
+    methods = metadata.get("code_challenge_methods_supported")
+    if not isinstance(methods, list) or "S256" not in methods:
+        raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.2
 
 
 def names_endpoints(metadata: dict, issuer: str) -> None:
@@ -118,26 +119,27 @@ def json_object(answer: httpx2.Response) -> dict:
     """What the server sent; empty if that is not a JSON object."""
     try:
         found = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return found if isinstance(found, dict) else {}
 
 
 def first_document(http: httpx2.Client, urls: list[str]) -> dict:
     for url in urls:
-        answer = http.get(url)
+        answer = http.get(url, headers=HEADERS)
         show(answer)
         if answer.status_code == 404:
             continue
-        if answer.status_code != 200 or not json_object(answer):
-            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
-        return json_object(answer)
+        document = json_object(answer)
+        if answer.status_code != 200 or not document:
+            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2, RFC 8414 §3.2
+        return document
     raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
 
 
 def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, str]]:
-    say("Ask for the tools, without a token", "A server says no in a way that leads on. RFC 9728 §5.1")
-    answer = http.post(resource, json=LIST_TOOLS, headers={"Mcp-Method": "tools/list"})
+    say("Ask for the tools, without a token", "A good no says where to go next. RFC 9728 §5.1")
+    answer = http.post(resource, json=LIST_TOOLS, headers=HEADERS | {"Mcp-Method": "tools/list"})
     show(answer)
     if answer.status_code != 401:
         raise Stop(f"{resource} is not protected: it answered {answer.status_code}.")
@@ -161,22 +163,24 @@ def find_server(http: httpx2.Client, issuer: str) -> dict:
 def register(http: httpx2.Client, server: dict) -> dict:
     if server["issuer"] in registrations:
         return registrations[server["issuer"]]
-    if "registration_endpoint" not in server:
-        raise Stop(f"{server['issuer']} does not register clients by itself, and does not know us.")
+    if not isinstance(server.get("registration_endpoint"), str):
+        raise Stop(f"{server['issuer']} offers no dynamic registration, and has given us no client_id.")
     say("Register", "The server has never heard of us; now it gives us a name. RFC 7591 §3.1")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US)
     show(answer)
-    if answer.status_code != 201 or "client_id" not in json_object(answer):
-        raise Stop(f"The authorization server does not register us: {answer.text[:200]!r}.")
-    registrations[server["issuer"]] = json_object(answer)
-    return json_object(answer)
+    client = json_object(answer)
+    if answer.status_code != 201 or not isinstance(client.get("client_id"), str):
+        why = client.get("error_description") or client.get("error") or answer.status_code
+        raise Stop(f"The authorization server does not register us: {why!r}.")  # RFC 7591 §3.2.2
+    registrations[server["issuer"]] = client
+    return client
 
 
 # ── what must not work ────────────────────────────────────────────────────────
 
 
-def refused(http: httpx2.Client, server: dict, what: str, redirect_uri: str) -> None:
-    say(what, "A name is given on the server's terms. RFC 9700 §2.6")
+def refused_registration(http: httpx2.Client, server: dict, what: str, redirect_uri: str) -> None:
+    say(what, "A name is given on the server's terms. RFC 9700 §2.6, §4.1.3")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US | {"redirect_uris": [redirect_uri]})
     show(answer)
     if answer.status_code != 400:
@@ -187,16 +191,17 @@ def refused(http: httpx2.Client, server: dict, what: str, redirect_uri: str) -> 
 
 
 def main() -> None:
-    with httpx2.Client(headers=HEADERS, timeout=10) as http:
+    with httpx2.Client(timeout=10) as http:
         metadata, challenge = find_resource(http, RESOURCE)
-        server = find_server(http, metadata["authorization_servers"][0])
+        issuer = metadata["authorization_servers"][0]
+        server = find_server(http, issuer)
         client = register(http, server)
-        refused(http, server, "Register an address without https", "http://client.example/callback")
-        refused(http, server, "Register an address with a wildcard in it", "https://*.client.example/callback")
+        refused_registration(http, server, "Register an address without https", "http://app.example/cb")
+        refused_registration(http, server, "Register an address with a wildcard", "https://*.app.example/cb")
     learned(
         f"{server['issuer']} calls us {client['client_id']}",
-        f"the user's answer may only go to {' or '.join(client['redirect_uris'])}, on any port",
-        f"we may ask for: {client['scope']}",
+        f"the user's answer may only go to {ABOUT_US['redirect_uris'][0]}, on any port",
+        f"we may ask for: {client.get('scope')}",
     )
 
 

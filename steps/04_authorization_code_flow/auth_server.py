@@ -9,7 +9,7 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from urllib.parse import urlencode, urlsplit
 
 import jwt
@@ -27,17 +27,18 @@ from shared.serving import HEALTH, serve
 # ── what we remember ──────────────────────────────────────────────────────────
 
 CACHEABLE = {"Cache-Control": "public, max-age=3600"}
-NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-RESOURCES = (
-    RESOURCE,
-)
-LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"
-ORIGIN = rf"(https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|http://{LOOPBACK})(:[0-9]{{1,5}})?"
-REDIRECT_URI = rf"{ORIGIN}(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
+NO_STORE = {"Cache-Control": "no-store"}
+ON_PAGES = NO_STORE | {"Referrer-Policy": "no-referrer"}
 AUTH_METHODS = (
     "none",
     "client_secret_post",
 )
+RESOURCES = (
+    RESOURCE,
+)
+LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"  # and not localhost.evil.example
+ORIGIN = rf"(https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|http://{LOOPBACK})(:[0-9]{{1,5}})?"
+REDIRECT_URI = rf"{ORIGIN}(/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*)?"
 SCOPES = {
     "mcp:tools:sentiment": "Score the mood of headlines",
     "mcp:resources:customer-data:read": "Read customers and their portfolios",
@@ -57,7 +58,9 @@ clients: dict[str, dict] = {}  # by client_id
 PEOPLE = {"alice": "wonderland", "bob": "builder"}  # the page shows the passwords, as a demo may
 CODE_LIFETIME = 60  # seconds
 TOKEN_LIFETIME = 600  # seconds
-asks: dict[str, dict[str, str]] = {}  # authorization requests that wait for a person
+ASK_NAMES = "response_type client_id redirect_uri scope state resource code_challenge code_challenge_method".split()
+GRANT_NAMES = "grant_type client_id client_secret client_assertion code code_verifier redirect_uri resource".split()
+asks: dict[str, dict[str, str]] = {}  # what clients asked and no person has answered yet, by request id
 grants: dict[str, dict] = {}  # by code: what was asked, narrowed to what a person allowed
 signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -74,15 +77,17 @@ class OAuthError(Exception):
 async def refuse(request: Request, no: OAuthError | BadBody) -> Response:
     """The one place where a no becomes HTTP: people get a page, programs get JSON."""
     if request.url.path in ("/authorize", "/consent"):
-        return page("refusal.html", no.status, NO_STORE, error=no.error, why=no.why)
-    return JSONResponse({"error": no.error, "error_description": no.why}, no.status, NO_STORE)
+        return page("refusal.html", no.status, ON_PAGES, error=no.error, why=no.why)
+    basic = no.status == 401 and "authorization" in request.headers
+    headers = NO_STORE | ({"WWW-Authenticate": 'Basic realm="token"'} if basic else {})  # OAuth 2.1 §3.2.4
+    return JSONResponse({"error": no.error, "error_description": no.why}, no.status, headers)
 
 
 def back_to_client(ask: dict[str, str], **answer: str) -> Response:
     """Every answer to an authorization request says who sends it, and repeats `state` if there was one."""
     answer |= {"iss": ISSUER} | ({"state": ask["state"]} if "state" in ask else {})  # RFC 9207 §2
     url = ask["redirect_uri"] + ("&" if "?" in ask["redirect_uri"] else "?") + urlencode(answer)
-    return RedirectResponse(url, 303, NO_STORE)  # RFC 9700 §4.12
+    return RedirectResponse(url, 303, ON_PAGES)  # RFC 9700 §4.12
 
 
 # ── rules ─────────────────────────────────────────────────────────────────────
@@ -90,16 +95,18 @@ def back_to_client(ask: dict[str, str], **answer: str) -> Response:
 
 def well_formed(metadata: dict) -> None:
     for name, usual in REGISTRABLE.items():
-        value = metadata[name] if isinstance(usual, list) else [metadata[name]]
-        items = value if isinstance(value, list) else [None]
-        fine = [item for item in items if isinstance(item, str) and item.isprintable() and len(item) <= 2000]
-        if len(fine) < len(items) or len(items) > 10:
+        texts = metadata[name] if isinstance(usual, list) else [metadata[name]]
+        if not isinstance(texts, list) or len(texts) > 10 or not all(map(is_short_text, texts)):
             error = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
-            raise OAuthError(error, f"{name} has the wrong type or is too long")
+            raise OAuthError(error, f"{name} must be printable text, or a short list of it")
+
+
+def is_short_text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) <= 2000
 
 
 def https_or_loopback(metadata: dict) -> None:
-    for uri in metadata["redirect_uris"] or [""]:
+    for uri in metadata["redirect_uris"] or [""]:  # none at all is refused too
         if not re.fullmatch(REDIRECT_URI, uri):
             why = "redirect_uris: https, or http on a loopback host; no fragment, userinfo or wildcard"
             raise OAuthError("invalid_redirect_uri", why)  # RFC 9700 §2.6
@@ -141,14 +148,14 @@ REGISTRATION_RULES = (
 )
 
 
-def once_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Plain text, every name once. An empty value counts as none."""
+def once_each(pairs: list[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
+    """What was asked: these names, each once, as plain text. An empty value is none; the rest is ignored."""
     ask: dict[str, str] = {}
     for name, value in pairs:
         if name in ask:
             error = "invalid_target" if name == "resource" else "invalid_request"  # RFC 8707 §2
-            raise OAuthError(error, "a parameter appears more than once")  # OAuth 2.1 §3.1
-        if value:
+            raise OAuthError(error, "a parameter appears more than once")  # OAuth 2.1 §3.1, §3.2
+        if name in names and value:
             ask[name] = value
     return ask
 
@@ -159,13 +166,14 @@ def known_client(ask: dict[str, str]) -> None:
 
 
 def exact_redirect_uri(ask: dict[str, str]) -> None:
+    """OAuth 2.1 §2.3.1: compared as text."""
     registered = map(without_loopback_port, clients[ask["client_id"]]["redirect_uris"])
     if without_loopback_port(ask.get("redirect_uri", "")) not in registered:
         raise OAuthError("invalid_request", "The redirect_uri is not one that the program registered.")
 
 
 def without_loopback_port(uri: str) -> str:
-    """A program on this computer learns its port when it starts, so the port may differ: RFC 8252 §7.3."""
+    """A program on this computer learns its port when it starts: RFC 8252 §7.3, OAuth 2.1 §4.1.1."""
     return re.sub(rf"^(http://{LOOPBACK}):[0-9]{{1,5}}(?=[/?]|\Z)", r"\1", uri)
 
 
@@ -182,7 +190,7 @@ def s256_challenge(ask: dict[str, str]) -> None:
     sha256 = re.fullmatch(r"[A-Za-z0-9_-]{43}", ask.get("code_challenge", ""))
     if ask.get("code_challenge_method") != "S256" or not sha256:
         why = "code_challenge must be 43 characters, and code_challenge_method S256"
-        raise OAuthError("invalid_request", why)  # RFC 7636 §4.3
+        raise OAuthError("invalid_request", why)  # RFC 7636 §4.4.1
 
 
 def names_a_resource(ask: dict[str, str]) -> None:
@@ -214,7 +222,10 @@ def same_redirect_uri(grant: dict, ask: dict[str, str]) -> None:
 
 
 def s256_verifier(grant: dict, ask: dict[str, str]) -> None:
-    digest = hashlib.sha256(ask.get("code_verifier", "").encode()).digest()
+    verifier = ask.get("code_verifier", "")
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", verifier):
+        raise OAuthError("invalid_grant", "code_verifier must be 43 to 128 characters")  # RFC 7636 §4.1
+    digest = hashlib.sha256(verifier.encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=")
     if not hmac.compare_digest(challenge, grant["code_challenge"].encode()):
         raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")  # RFC 7636 §4.6
@@ -235,7 +246,7 @@ CODE_RULES = (
 # ── endpoints ─────────────────────────────────────────────────────────────────
 
 
-async def metadata(_: Request) -> Response:
+async def server_metadata(_: Request) -> Response:
     """RFC 8414 §2: what this server can do."""
     about_us = {
         "issuer": ISSUER,
@@ -271,12 +282,12 @@ async def register(request: Request) -> Response:
 async def authorize(request: Request) -> Response:
     """OAuth 2.1 §4.1.1: a browser brings a client's request; the person decides."""
     pairs = request.query_params.multi_items()
-    ask = once_each(pair for pair in pairs if pair[0] in ("client_id", "redirect_uri"))
+    ask = once_each(pairs, ("client_id", "redirect_uri"))
     for rule in SHOW_THE_USER:
         rule(ask)
     try:
-        ask |= once_each(pair for pair in pairs if pair[0] == "state")
-        ask |= {"scope": clients[ask["client_id"]]["scope"]} | once_each(pairs)
+        ask |= once_each(pairs, ("state",))
+        ask |= {"scope": clients[ask["client_id"]]["scope"]} | once_each(pairs, ASK_NAMES)
         for rule in TELL_THE_CLIENT:
             rule(ask)
     except OAuthError as no:
@@ -291,11 +302,11 @@ def consent_page(request_id: str, ticked: list[str], problem: str = "", status: 
     return page(
         "consent.html",
         status,
-        NO_STORE,
+        ON_PAGES,
         request=request_id,
         problem=problem,
         people=PEOPLE,
-        client_name=clients[ask["client_id"]]["client_name"],
+        client_name=clients[ask["client_id"]]["client_name"].strip() or REGISTRABLE["client_name"],
         resource=ask["resource"],
         redirect_host=urlsplit(ask["redirect_uri"]).netloc,
         redirect_is_local=ask["redirect_uri"].startswith("http://"),
@@ -307,14 +318,14 @@ def consent_page(request_id: str, ticked: list[str], problem: str = "", status: 
 async def consent(request: Request) -> Response:
     """The person has answered: who they are, and how much they allow."""
     pairs = await read_form(request)
-    answer = once_each(pair for pair in pairs if pair[0] != "scope")
+    answer = once_each(pairs, ("request", "decision", "username", "password"))
     request_id, username = answer.get("request", ""), answer.get("username", "")
     if request_id not in asks:
         raise OAuthError("invalid_request", "This page has been answered already, or never was.")
     wanted = asks[request_id]["scope"].split()
     allowed = [scope for scope in SCOPES if scope in wanted and ("scope", scope) in pairs]
     if answer.get("decision") != "allow" or not allowed:
-        no = {"error": "access_denied", "error_description": "the user said no"}
+        no = {"error": "access_denied", "error_description": "the user did not allow it"}
         return back_to_client(asks.pop(request_id), **no)
     password = PEOPLE.get(username, secrets.token_urlsafe())
     if not hmac.compare_digest(answer.get("password", "").encode(), password.encode()):
@@ -327,7 +338,7 @@ async def consent(request: Request) -> Response:
 
 async def token(request: Request) -> Response:
     """OAuth 2.1 §3.2: a grant comes in, a token goes out."""
-    ask = once_each(await read_form(request))
+    ask = once_each(await read_form(request), GRANT_NAMES)
     client = authenticated_client(request, ask)
     if ask.get("grant_type") not in GRANT_TYPES:
         error = "unsupported_grant_type" if "grant_type" in ask else "invalid_request"
@@ -336,9 +347,12 @@ async def token(request: Request) -> Response:
 
 
 def authenticated_client(request: Request, ask: dict[str, str]) -> dict:
-    if "authorization" in request.headers or "client_assertion" in ask:
-        raise OAuthError("invalid_request", "the only client authentication here is client_secret_post")
-    client = clients.get(ask.get("client_id", ""))
+    methods = ("authorization" in request.headers) + ("client_assertion" in ask) + ("client_secret" in ask)
+    if methods > 1:
+        raise OAuthError("invalid_request", "authenticate in one way, not in several")  # OAuth 2.1 §3.2.4
+    if methods and "client_secret" not in ask:
+        raise OAuthError("invalid_client", "a secret is read from the form only: client_secret_post", 401)
+    client = clients.get(ask.get("client_id", ""))  # an unknown client is compared too, and takes as long
     secret = client.get("client_secret", "") if client else secrets.token_urlsafe()
     if not hmac.compare_digest(ask.get("client_secret", "").encode(), secret.encode()):
         raise OAuthError("invalid_client", "client authentication failed", 401)  # OAuth 2.1 §3.2.4
@@ -374,7 +388,7 @@ def access_token(grant: dict) -> str:
     now = int(time.time())
     claims = {
         "iss": ISSUER,
-        "aud": grant["resource"],  # RFC 8707 §2.2
+        "aud": grant["resource"],  # RFC 9068 §3
         "sub": grant["subject"],
         "client_id": grant["client_id"],
         "scope": grant["scope"],
@@ -390,7 +404,7 @@ def access_token(grant: dict) -> str:
 app = Starlette(
     routes=[
         HEALTH,
-        Route("/.well-known/oauth-authorization-server", metadata),
+        Route("/.well-known/oauth-authorization-server", server_metadata),
         Route("/register", register, methods=["POST"]),
         Route("/authorize", authorize),
         Route("/consent", consent, methods=["POST"]),

@@ -62,7 +62,7 @@ def describes_this_resource(metadata: dict, resource: str) -> None:
 def names_authorization_servers(metadata: dict, resource: str) -> None:
     servers = metadata.get("authorization_servers")
     if not isinstance(servers, list) or not servers or not isinstance(servers[0], str):
-        raise Stop("The metadata names no authorization server, and we do not guess one.")  # RFC 9728 §7.6
+        raise Stop("The metadata names no authorization server, and we do not guess one.")
 
 
 RESOURCE_METADATA_RULES = (
@@ -77,8 +77,9 @@ def same_issuer(metadata: dict, issuer: str) -> None:
 
 
 def offers_s256(metadata: dict, issuer: str) -> None:
-    if "S256" not in (metadata.get("code_challenge_methods_supported") or ()):
-        raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.1
+    methods = metadata.get("code_challenge_methods_supported")
+    if not isinstance(methods, list) or "S256" not in methods:
+        raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.2
 
 
 def names_endpoints(metadata: dict, issuer: str) -> None:
@@ -158,26 +159,27 @@ def json_object(answer: httpx2.Response) -> dict:
     """What the server sent; empty if that is not a JSON object."""
     try:
         found = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return found if isinstance(found, dict) else {}
 
 
 def first_document(http: httpx2.Client, urls: list[str]) -> dict:
     for url in urls:
-        answer = http.get(url)
+        answer = http.get(url, headers=HEADERS)
         show(answer)
         if answer.status_code == 404:
             continue
-        if answer.status_code != 200 or not json_object(answer):
-            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2
-        return json_object(answer)
+        document = json_object(answer)
+        if answer.status_code != 200 or not document:
+            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2, RFC 8414 §3.2
+        return document
     raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
 
 
 def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, str]]:
-    say("Ask for the tools, without a token", "A server says no in a way that leads on. RFC 9728 §5.1")
-    answer = http.post(resource, json=LIST_TOOLS, headers={"Mcp-Method": "tools/list"})
+    say("Ask for the tools, without a token", "A good no says where to go next. RFC 9728 §5.1")
+    answer = http.post(resource, json=LIST_TOOLS, headers=HEADERS | {"Mcp-Method": "tools/list"})
     show(answer)
     if answer.status_code != 401:
         raise Stop(f"{resource} is not protected: it answered {answer.status_code}.")
@@ -201,15 +203,17 @@ def find_server(http: httpx2.Client, issuer: str) -> dict:
 def register(http: httpx2.Client, server: dict) -> dict:
     if server["issuer"] in registrations:
         return registrations[server["issuer"]]
-    if "registration_endpoint" not in server:
-        raise Stop(f"{server['issuer']} does not register clients by itself, and does not know us.")
+    if not isinstance(server.get("registration_endpoint"), str):
+        raise Stop(f"{server['issuer']} offers no dynamic registration, and has given us no client_id.")
     say("Register", "The server has never heard of us; now it gives us a name. RFC 7591 §3.1")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US)
     show(answer)
-    if answer.status_code != 201 or "client_id" not in json_object(answer):
-        raise Stop(f"The authorization server does not register us: {answer.text[:200]!r}.")
-    registrations[server["issuer"]] = json_object(answer)
-    return json_object(answer)
+    client = json_object(answer)
+    if answer.status_code != 201 or not isinstance(client.get("client_id"), str):
+        why = client.get("error_description") or client.get("error") or answer.status_code
+        raise Stop(f"The authorization server does not register us: {why!r}.")  # RFC 7591 §3.2.2
+    registrations[server["issuer"]] = client
+    return client
 
 
 def authorize(server: dict, client: dict, resource: str, scope: str) -> tuple[Pending, str]:
@@ -233,10 +237,12 @@ def authorize(server: dict, client: dict, resource: str, scope: str) -> tuple[Pe
             "resource": resource,
         }
         say("Send the user to the authorization server", "Our secret stays; its hash goes. RFC 7636 §4.3")
-        callback.send_user_to(f"{server['authorization_endpoint']}?{urlencode(query)}")
+        known = urlencode({name: value for name, value in query.items() if value})
+        endpoint = server["authorization_endpoint"]
+        callback.send_user_to(endpoint + ("&" if "?" in endpoint else "?") + known)  # OAuth 2.1 §3.1
         answer = answer_in(callback.wait())
         while not hmac.compare_digest(answer.get("state", "").encode(), pending.state.encode()):
-            note("Somebody brought a state that is not ours. We drop it and wait on. RFC 9700 §4.7")
+            note("Somebody brought a state that is not ours. We drop it and keep waiting. RFC 9700 §4.7")
             answer = answer_in(callback.wait())
     for rule in ANSWER_RULES:
         rule(answer, pending, server)
@@ -244,7 +250,7 @@ def authorize(server: dict, client: dict, resource: str, scope: str) -> tuple[Pe
 
 
 def answer_in(visit: str) -> dict[str, str]:
-    """Every name once: an answer that says a thing twice says nothing. OAuth 2.1 §4.1.2"""
+    """Every name once: an answer that says a thing twice says nothing. OAuth 2.1 §3.1"""
     pairs = parse_qsl(urlsplit(visit).query)
     return dict(pairs) if len(dict(pairs)) == len(pairs) else {}
 
@@ -266,7 +272,8 @@ def redeem(http: httpx2.Client, server: dict, client: dict, pending: Pending, co
     tokens = json_object(answer)
     usable = isinstance(tokens.get("access_token"), str) and str(tokens.get("token_type")).lower() == "bearer"
     if answer.status_code != 200 or not usable:
-        raise Stop(f"The authorization server gives no token: {answer.text[:200]!r}.")
+        why = tokens.get("error_description") or tokens.get("error") or answer.status_code
+        raise Stop(f"The authorization server gives no token: {why!r}.")  # OAuth 2.1 §3.2.4
     return tokens
 
 
@@ -303,14 +310,15 @@ def steal(http: httpx2.Client, server: dict, client: dict, code: str) -> None:
 
 
 def main() -> None:
-    with httpx2.Client(headers=HEADERS, timeout=10) as http:
+    with httpx2.Client(timeout=10) as http:
         metadata, challenge = find_resource(http, RESOURCE)
-        server = find_server(http, metadata["authorization_servers"][0])
+        issuer = metadata["authorization_servers"][0]
+        server = find_server(http, issuer)
         client = register(http, server)
-        scope = challenge.get("scope") or " ".join(metadata.get("scopes_supported", []))
+        scope = challenge.get("scope") or " ".join(metadata.get("scopes_supported") or [])
         pending, code = authorize(server, client, RESOURCE, scope)
         tokens = redeem(http, server, client, pending, code)
-        show_token(tokens["access_token"])
+        show_token(tokens["access_token"])  # for the reader: a client does not look inside, RFC 9068 §6
         anyio.run(use_tools, RESOURCE, tokens["access_token"])
 
         pending, code = authorize(server, client, RESOURCE, scope)
@@ -321,7 +329,7 @@ def main() -> None:
     note(f"The MCP server believes it. It says we are {anyio.run(whoami, RESOURCE, made_up)}.")
     learned(
         "the token says what a person allowed: who, to which client, for which server, for how long",
-        "who sees the code cannot use it, because only its hash had been sent along",
+        "whoever sees the code cannot use it: of our secret, only the hash went through the browser",
         "whoever makes a token up still gets in: the MCP server has to verify what it reads",
     )
 

@@ -1,6 +1,6 @@
 """Step 04 · a stolen code is worthless: only whoever asked for it can redeem it.
 
-The MCP server: the tools, and the guard in front of them. Of its authorization server it knows the name.
+The MCP server: its tools, and the guard before them. It trusts one authorization server, known by its issuer.
 """
 
 import base64
@@ -72,7 +72,7 @@ def bearer_token(request: Request) -> str:
 
 @dataclass(frozen=True)
 class Jwt:
-    """A token taken apart. What it says may be true or not."""
+    """A token taken apart. Believe nothing in it before it is verified."""
 
     raw: str
     header: dict
@@ -80,7 +80,7 @@ class Jwt:
 
 
 def take_apart(raw: str) -> Jwt:
-    """RFC 7519 §7.2: three parts, and the first two are JSON objects."""
+    """RFC 7515 §7.1, RFC 7519 §7.2: three parts, and the first two are JSON objects."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*", raw):
         raise bad_token()
     try:
@@ -180,7 +180,7 @@ app = Starlette(
     ],
     lifespan=lambda _: mcp.session_manager.run(),
 )
-app.router.redirect_slashes = False
+app.router.redirect_slashes = False  # /mcp/ is another address
 
 if __name__ == "__main__":
     serve(app, RESOURCE)

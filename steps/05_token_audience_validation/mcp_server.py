@@ -1,6 +1,6 @@
 """Step 05 · a token opens the door it was made for, and no other.
 
-The MCP server: the tools, and the guard in front of them. Of its authorization server it knows the name.
+The MCP server: its tools, and the guard before them. It trusts one authorization server, known by its issuer.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ LEEWAY = 30  # seconds that two clocks may differ
 KEYS_LIFETIME = 300  # seconds
 COOL_DOWN = 60  # seconds
 PATIENCE = 3  # seconds
+RETRY_AFTER = 1  # seconds
+SERVER_METADATA = f"{ISSUER}/.well-known/oauth-authorization-server"
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Refused(Exception):
 def refuse(no: Refused) -> Response:
     """The one place where a no becomes HTTP: RFC 9728 §5.1."""
     if no.status == 503:
-        return JSONResponse(no.challenge, 503, NO_STORE | {"Retry-After": "1"})
+        return JSONResponse(no.challenge, 503, NO_STORE | {"Retry-After": str(RETRY_AFTER)})
     parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **no.challenge}.items())
     return Response(status_code=no.status, headers=NO_STORE | {"WWW-Authenticate": f"Bearer {parameters}"})
 
@@ -107,13 +109,13 @@ def bearer_token(request: Request) -> str:
         raise no_token()
     credentials = credentials.lstrip(" ")
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", credentials):
-        raise bad_header("After Bearer comes one token and nothing else")
+        raise bad_header("After Bearer comes one token and nothing else")  # OAuth 2.1 §5.3.2
     return credentials
 
 
 @dataclass(frozen=True)
 class Jwt:
-    """A token taken apart. What it says is not true until every rule has passed."""
+    """A token taken apart. Believe nothing in it before it is verified."""
 
     raw: str
     header: dict
@@ -121,7 +123,7 @@ class Jwt:
 
 
 def take_apart(raw: str) -> Jwt:
-    """RFC 7519 §7.2: three parts, and the first two are JSON objects."""
+    """RFC 7515 §7.1, RFC 7519 §7.2: three parts, and the first two are JSON objects."""
     if len(raw) > TOKEN_LIMIT:
         raise bad_token()
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*", raw):
@@ -155,12 +157,11 @@ async def signed_by_our_issuer(token: Jwt) -> bool:
         return False
 
 
-async def complete(token: Jwt) -> bool:
+async def has_all_claims(token: Jwt) -> bool:
     texts = [token.claims.get(name) for name in ("iss", "sub", "client_id", "jti")]
     moments = [token.claims.get("exp"), token.claims.get("iat"), token.claims.get("nbf", 0)]
-    return all(isinstance(text, str) and text for text in texts) and all(
-        type(moment) in (int, float) for moment in moments
-    )  # RFC 9068 §2.2
+    all_text = all(isinstance(text, str) and text for text in texts)
+    return all_text and all(type(moment) in (int, float) for moment in moments)  # RFC 9068 §2.2
 
 
 async def from_our_issuer(token: Jwt) -> bool:
@@ -173,14 +174,14 @@ async def made_for_us(token: Jwt) -> bool:
 
 async def within_its_time(token: Jwt) -> bool:
     begins = max(token.claims["iat"], token.claims.get("nbf", 0))
-    return begins - LEEWAY <= time.time() < token.claims["exp"] + LEEWAY  # RFC 7519 §4.1.4
+    return begins - LEEWAY <= time.time() < token.claims["exp"] + LEEWAY  # RFC 7519 §4.1.4, §4.1.5
 
 
-BEARER_RULES = (
+BEARER_RULES = (  # async, because one of them may have to fetch keys
     is_access_token,
     without_extensions,
     signed_by_our_issuer,
-    complete,
+    has_all_claims,
     from_our_issuer,
     made_for_us,
     within_its_time,
@@ -268,12 +269,14 @@ async def fetch_keys(now: float) -> None:
         raise no_keys()
     try:
         async with asyncio.timeout(PATIENCE):
-            server = await http.get(f"{ISSUER}/.well-known/oauth-authorization-server")
-            keys = await http.get(server.raise_for_status().json()["jwks_uri"])
+            server = (await http.get(SERVER_METADATA)).raise_for_status().json()
+            if server["issuer"] != ISSUER:
+                raise ValueError("this metadata is about another issuer")  # RFC 8414 §3.3
+            keys = await http.get(server["jwks_uri"])
         found = {key.key_id: key for key in jwt.PyJWKSet(keys.raise_for_status().json()["keys"]).keys}
     except Exception as error:  # whatever is wrong with what they sent, we have no keys
         log.warning("no keys from the authorization server: %r", error)
-        issuer_keys.unavailable_until = time.monotonic() + 1
+        issuer_keys.unavailable_until = time.monotonic() + RETRY_AFTER
         raise no_keys() from None
     issuer_keys.known = found
     issuer_keys.too_old_at = now + KEYS_LIFETIME
@@ -307,7 +310,7 @@ app = Starlette(
     ],
     lifespan=lambda _: mcp.session_manager.run(),
 )
-app.router.redirect_slashes = False
+app.router.redirect_slashes = False  # /mcp/ is another address
 
 if __name__ == "__main__":
     serve(app, RESOURCE)
