@@ -182,19 +182,17 @@ def pretty_json(text: str) -> str:
         return f"(not JSON, whatever its content type says: {text[:60]})"
 
 
-def laid_out(value: object, indent: str = "", width: int = 74) -> str:
-    """JSON on one line where it fits, and on many where it does not."""
+def laid_out(value: object, indent: str = "", taken: int = 0) -> str:
+    """JSON on one line where it fits, after so many characters, and on many where it does not."""
     flat = json.dumps(value, ensure_ascii=False)
-    if len(indent) + len(flat) <= width or not isinstance(value, (dict, list)):
+    if len(indent) + taken + len(flat) <= 74 or not isinstance(value, (dict, list)):
         return flat
     deeper = indent + "  "
     if isinstance(value, dict):
-        rows = [
-            f"{json.dumps(name)}: {laid_out(inner, deeper, width - len(name) - 4)}" for name, inner in value.items()
-        ]
+        rows = [f"{json.dumps(name)}: {laid_out(inner, deeper, len(name) + 4)}" for name, inner in value.items()]
         opening, closing = "{", "}"
     else:
-        rows = [laid_out(inner, deeper, width) for inner in value]
+        rows = [laid_out(inner, deeper) for inner in value]
         opening, closing = "[", "]"
     return opening + ",".join(f"\n{deeper}{row}" for row in rows) + f"\n{indent}{closing}"
 
