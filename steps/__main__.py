@@ -17,7 +17,6 @@ import time
 
 from shared import console
 from shared.running import running
-from shared.stop import Stop
 from tools import carry, catalogue, lessons
 
 

@@ -193,11 +193,20 @@ def test_a_doubled_state_travels_home_without_any_state(world: World) -> None:
 
 def test_what_is_unknown_is_ignored(world: World) -> None:
     client_id = world.register()["client_id"]
-    query = [*world.ask(client_id).items(), ("colour", "red"), ("colour", "blue"), ("subject", "bob"), ("expires_at", "x")]
+    query = [
+        *world.ask(client_id).items(),
+        ("colour", "red"),
+        ("colour", "blue"),
+        ("subject", "bob"),
+        ("expires_at", "x"),
+    ]
     assert world.auth.get("/authorize", params=query).status_code == 200
     code = answer_in(world.consent(dict(query)))["code"]
     assert not {"colour", "subject"} & set(next(iter(world.auth_server.asks.values())))
-    assert jwt.decode(world.redeem(client_id, code).json()["access_token"], options={"verify_signature": False})["sub"] == "alice"
+    assert (
+        jwt.decode(world.redeem(client_id, code).json()["access_token"], options={"verify_signature": False})["sub"]
+        == "alice"
+    )
 
 
 def test_no_scope_asked_means_the_registered_ones(world: World) -> None:

@@ -52,7 +52,9 @@ def test_more_than_one_space_is_still_one_token(world: World) -> None:
 
 
 @pytest.mark.steps("04", "05")
-@pytest.mark.parametrize("authorization", ["", "Basic YWxpY2U6d29uZGVybGFuZA==", "Negotiate abc", "token abc", "DPoP abc"])
+@pytest.mark.parametrize(
+    "authorization", ["", "Basic YWxpY2U6d29uZGVybGFuZA==", "Negotiate abc", "token abc", "DPoP abc"]
+)
 def test_another_scheme_is_like_none(world: World, authorization: str) -> None:
     answer = world.list_tools(authorization)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, CHALLENGE)
@@ -111,7 +113,18 @@ def test_no_other_kind_of_token_will_do(world: World, typ: str | None) -> None:
 
 @pytest.mark.parametrize(
     "audience",
-    ["https://other.example/mcp", NEIGHBOUR, RESOURCE + "/", RESOURCE.upper(), "", [], None, [RESOURCE, NEIGHBOUR], 5, {}],
+    [
+        "https://other.example/mcp",
+        NEIGHBOUR,
+        RESOURCE + "/",
+        RESOURCE.upper(),
+        "",
+        [],
+        None,
+        [RESOURCE, NEIGHBOUR],
+        5,
+        {},
+    ],
 )
 def test_a_token_for_another_door_stays_outside(world: World, audience: object) -> None:
     refused(world, world.signed(world.claims(aud=audience)))
@@ -215,7 +228,14 @@ def test_a_kid_that_is_no_text_opens_nothing(world: World, kid: object) -> None:
 
 @pytest.mark.parametrize("crit", [["x-unknown"], [], ["b64"], "b64", None])
 def test_an_extension_we_do_not_understand_opens_nothing(world: World, crit: object) -> None:
-    header = {"typ": "at+jwt", "alg": "RS256", "kid": world.auth_server.key_id, "crit": crit, "b64": True, "x-unknown": 1}
+    header = {
+        "typ": "at+jwt",
+        "alg": "RS256",
+        "kid": world.auth_server.key_id,
+        "crit": crit,
+        "b64": True,
+        "x-unknown": 1,
+    }
     unsigned = raw_jwt(header, world.claims()).rstrip(".")
     algorithm = jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256)
     signature = algorithm.sign(unsigned.encode(), world.auth_server.signing_key)
@@ -268,7 +288,9 @@ class Keys:
         self.asked = 0
         self.keys: Any = world.auth.get("/jwks").json()
         self.status = 200
-        self.app = Starlette(routes=[Route("/.well-known/oauth-authorization-server", self.metadata), Route("/jwks", self.jwks)])
+        self.app = Starlette(
+            routes=[Route("/.well-known/oauth-authorization-server", self.metadata), Route("/jwks", self.jwks)]
+        )
         world.connect(self.app)
 
     async def metadata(self, _: object) -> JSONResponse:
@@ -332,7 +354,9 @@ ODD_KID = {"keys": [{"kty": "RSA", "kid": [1], "n": "AQAB", "e": "AQAB"}]}
 DEEP = functools.reduce(lambda inner, _: [inner], range(900), [])
 
 
-@pytest.mark.parametrize("keys", [{}, [], {"keys": []}, {"keys": 5}, {"keys": [5]}, {"keys": [{"kty": "RSA"}]}, "text", None, ODD_KID, DEEP])
+@pytest.mark.parametrize(
+    "keys", [{}, [], {"keys": []}, {"keys": 5}, {"keys": [5]}, {"keys": [{"kty": "RSA"}]}, "text", None, ODD_KID, DEEP]
+)
 def test_odd_keys_are_no_keys_and_it_recovers(world: World, monkeypatch: pytest.MonkeyPatch, keys: object) -> None:
     server, token = Keys(world), world.access_token()
     good, server.keys = server.keys, keys
@@ -428,7 +452,9 @@ def test_left_open_in_step_04_a_token_is_read_and_believed(world: World, wrong: 
     now = int(time.time())
     tokens = {
         "forged": raw_jwt({"alg": "RS256"}, world.claims(), b"x"),
-        "tampered": ".".join([*raw_jwt({}, world.claims(sub="mallory")).split(".")[:2], world.access_token().split(".")[2]]),
+        "tampered": ".".join(
+            [*raw_jwt({}, world.claims(sub="mallory")).split(".")[:2], world.access_token().split(".")[2]]
+        ),
         "alg none": raw_jwt({"alg": "none"}, world.claims()),
         "expired": raw_jwt({}, world.claims(exp=now - 3600)),
         "for the neighbour": raw_jwt({}, world.claims(aud=NEIGHBOUR)),

@@ -123,5 +123,3 @@ def contrast(one: str, other: str) -> float:
 
     bright, dark = sorted([luminance(one), luminance(other)], reverse=True)
     return (bright + 0.05) / (dark + 0.05)
-
-

@@ -75,7 +75,9 @@ class Net:
         (['Bearer resource_metadata="unclosed'], None),
     ],
 )
-def test_the_bearer_challenge_is_found_among_others(client: ModuleType, headers: list[str], expected: str | None) -> None:
+def test_the_bearer_challenge_is_found_among_others(
+    client: ModuleType, headers: list[str], expected: str | None
+) -> None:
     answer = httpx2.Response(401, headers=[("WWW-Authenticate", header) for header in headers])
     assert client.bearer_challenge(answer).get("resource_metadata") == expected
 

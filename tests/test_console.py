@@ -21,15 +21,28 @@ def answer(content: object, **options: object) -> httpx2.Response:
 
 @pytest.mark.parametrize(
     "value",
-    [[True] * 40, ["a"] * 40, {"a": [1] * 40}, {"a": {"b": ["a long text that needs a line of its own"] * 3}}, [], {}, 1, None],
+    [
+        [True] * 40,
+        ["a"] * 40,
+        {"a": [1] * 40},
+        {"a": {"b": ["a long text that needs a line of its own"] * 3}},
+        [],
+        {},
+        1,
+        None,
+    ],
 )
 def test_json_stays_json_however_it_is_laid_out(value: object) -> None:
     assert json.loads(console.laid_out(value)) == value
 
 
-@pytest.mark.parametrize("url", ["?code=AAAA%2Fsecret", "?state=x&code=AAAAsecret&iss=y", "?client_secret=AAAAsecret#x"])
+@pytest.mark.parametrize(
+    "url", ["?code=AAAA%2Fsecret", "?state=x&code=AAAAsecret&iss=y", "?client_secret=AAAAsecret#x"]
+)
 def test_a_secret_in_an_address_is_shortened(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "secret#" not in console.shortened_url(url) and "ecret" not in console.shortened_url(url).replace("client_secret", "")
+    assert "secret#" not in console.shortened_url(url) and "ecret" not in console.shortened_url(url).replace(
+        "client_secret", ""
+    )
     monkeypatch.setenv("REVEAL", "1")
     assert console.shortened_url(url) == url
 

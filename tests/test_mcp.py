@@ -28,7 +28,9 @@ def visit(world: World, mode: str) -> tuple[str, list[str], str, str, str]:
         return anyio.run(look, origin)
 
 
-@pytest.mark.parametrize(("mode", "version"), [("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-11-25")])
+@pytest.mark.parametrize(
+    ("mode", "version"), [("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-11-25")]
+)
 def test_the_sdks_client_gets_in_whatever_it_speaks(world: World, mode: str, version: str) -> None:
     spoken, tools, mood, who, customer = visit(world, mode)
     assert spoken == version
@@ -44,7 +46,11 @@ def test_a_session_of_one_person_is_no_key_for_another(world: World) -> None:
         "jsonrpc": "2.0",
         "id": 1,
         "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a test", "version": "0"}},
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "a test", "version": "0"},
+        },
     }
     headers = {"Accept": "application/json, text/event-stream"}
     alice, bob = ({**headers, "Authorization": f"Bearer {world.access_token(who)}"} for who in ("alice", "bob"))
@@ -56,7 +62,12 @@ def test_a_session_of_one_person_is_no_key_for_another(world: World) -> None:
 
 
 def test_a_customer_who_does_not_exist_is_not_found(world: World) -> None:
-    call = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": LIST_TOOLS["params"] | {"uri": "customers://zzz"}}
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "resources/read",
+        "params": LIST_TOOLS["params"] | {"uri": "customers://zzz"},
+    }
     headers = MCP_HEADERS | {"Mcp-Method": "resources/read", "Mcp-Name": "customers://zzz"}
     headers["Authorization"] = f"Bearer {world.access_token()}"
     assert world.mcp.post("/mcp", json=call, headers=headers).json()["error"]["code"] == -32602

@@ -1,6 +1,7 @@
 """What the course promises about itself: small files, the same order everywhere, diffs that are the lesson."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ SECTIONS = {
     "client.py": ["what we remember", "rules", "requests", "what must not work", "the walk"],
 }
 LINES_PER_FILE, LINES_PER_FUNCTION, COLUMNS = 430, 40, 116
+WITH_OUR_TOOLS = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 FILES = [(step, role) for step in all_steps().values() for role in ROLES]
 by_name = pytest.mark.parametrize(("step_", "role"), FILES, ids=lambda value: getattr(value, "number", value))
 later = pytest.mark.parametrize("step_", list(all_steps().values())[1:], ids=lambda step: step.number)
@@ -38,7 +40,9 @@ def test_a_step_stands_alone(step_: object, role: str) -> None:
     allowed = {"anyio", "cryptography", "httpx2", "jwt", "mcp", "shared", "starlette"} | set(sys.stdlib_module_names)
     used = {name.split(".")[0] for name in imported(ast.parse(source(step_.path / role)))}
     assert used <= allowed, used - allowed
-    done = subprocess.run([sys.executable, "-c", f"import importlib; importlib.import_module('{step_.module(role[:-3])}')"], cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import importlib; importlib.import_module('{step_.module(role[:-3])}')"], cwd=ROOT
+    )
     assert done.returncode == 0
 
 
@@ -131,15 +135,25 @@ def test_a_step_changes_no_import_but_by_adding(step_: object) -> None:
 
 
 def tracked() -> list[Path]:
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     return [ROOT / name for name in names.splitlines()]
 
 
 def test_no_file_names_a_package_index_or_somebodys_machine() -> None:
-    hosts = "|".join(["py" + r"pi\.org", "python" + r"hosted", "npm" + r"js\.", "deb\\." + "debian", "/ro" + "ot/", "/ho" + "me/"])
+    hosts = "|".join(
+        ["py" + r"pi\.org", "python" + r"hosted", "npm" + r"js\.", "deb\\." + "debian", "/ro" + "ot/", "/ho" + "me/"]
+    )
     for path in tracked():
         if path.suffix not in (".png", ".ico"):
             assert not re.search(hosts, path.read_text(encoding="utf-8")), path
+
+
+def test_the_code_is_in_one_style() -> None:
+    for words in (["check"], ["format", "--check"]):
+        done = subprocess.run(["ruff", *words, "."], cwd=ROOT, capture_output=True, text=True, env=WITH_OUR_TOOLS)
+        assert done.returncode == 0, done.stdout
 
 
 def test_the_lock_fits_the_manifest() -> None:

@@ -60,7 +60,14 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 def test_a_step_is_told_in_the_same_order_everywhere(step_: object) -> None:
     text = (step_.path / "README.md").read_text(encoding="utf-8")
     assert step_.thesis in text.splitlines()[2]
-    wanted = ["You will see", "Open these", "What it obeys", "Other revisions", "Break it and see", "Not here, on purpose"]
+    wanted = [
+        "You will see",
+        "Open these",
+        "What it obeys",
+        "Other revisions",
+        "Break it and see",
+        "Not here, on purpose",
+    ]
     assert [row.removeprefix("## ") for row in text.splitlines() if row.startswith("## ")] == wanted
 
 
@@ -106,5 +113,3 @@ def test_edits_are_read_in_order() -> None:
         readme.Edit("f.py", "old one\n", "new one\n"),
         readme.Edit("f.py", "old two\ngoes\n", "new two\n"),
     ]
-
-

@@ -55,7 +55,9 @@ def test_a_code_works_once(world: World) -> None:
     assert world.honest_flow_works()
 
 
-@pytest.mark.parametrize("verifier", ["a" * 43, "", None, "é" * 43, "x" * 10_000, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"])
+@pytest.mark.parametrize(
+    "verifier", ["a" * 43, "", None, "é" * 43, "x" * 10_000, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"]
+)
 def test_without_the_verifier_a_code_is_worthless_and_then_gone(world: World, verifier: str | None) -> None:
     client_id = world.register()["client_id"]
     code = world.code(client_id)
@@ -65,7 +67,9 @@ def test_without_the_verifier_a_code_is_worthless_and_then_gone(world: World, ve
 
 
 @pytest.mark.parametrize("verifier", [None, "", "a" * 42, "a" * 129, "a" * 42 + "=", "a" * 42 + "é"])
-def test_a_verifier_has_its_form_even_if_the_challenge_is_the_hash_of_another(world: World, verifier: str | None) -> None:
+def test_a_verifier_has_its_form_even_if_the_challenge_is_the_hash_of_another(
+    world: World, verifier: str | None
+) -> None:
     """A client that hashed nothing, or next to nothing, has no proof: its challenge does not make it one."""
     client_id = world.register()["client_id"]
     code = world.code(client_id, code_challenge=s256(verifier or ""))
@@ -161,7 +165,11 @@ def test_a_client_without_a_secret_shows_none(world: World) -> None:
 
 def test_two_client_authentications_are_one_too_many(world: World) -> None:
     client = world.register(token_endpoint_auth_method="client_secret_post")
-    form = {"grant_type": "authorization_code", "client_id": client["client_id"], "client_secret": client["client_secret"]}
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": client["client_id"],
+        "client_secret": client["client_secret"],
+    }
     refused(world.auth.post("/token", data=form, headers={"Authorization": "Basic eDp5"}), "invalid_request")
     refused(world.auth.post("/token", data=form | {"client_assertion": "x"}), "invalid_request")
 
@@ -192,7 +200,10 @@ def test_a_doubled_parameter_is_refused_and_the_code_is_kept(world: World, name:
 
 def test_two_resources_are_one_too_many(world: World) -> None:
     client_id = world.register()["client_id"]
-    refused(world.redeem(client_id, world.code(client_id), resource=[RESOURCE, "http://localhost:8001/mcp"]), "invalid_target")
+    refused(
+        world.redeem(client_id, world.code(client_id), resource=[RESOURCE, "http://localhost:8001/mcp"]),
+        "invalid_target",
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,9 @@ def test_only_the_edit_travels(copy: scratch.Scratch) -> None:
 
 def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None:
     opening = copy.file("01", "mcp_server.py")
-    copy.edit(opening, "raise no_token()  # nobody can show one yet: no server makes them", "raise no_token()  # not yet")
+    copy.edit(
+        opening, "raise no_token()  # nobody can show one yet: no server makes them", "raise no_token()  # not yet"
+    )
     clashing = copy.file("04", "mcp_server.py")
 
     stopped = copy.steps("carry", "01", "--untested")
@@ -94,13 +96,19 @@ def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None
 
 
 def test_another_carry_waits_until_the_first_is_done(copy: scratch.Scratch) -> None:
-    copy.edit(copy.file("01", "mcp_server.py"), "raise no_token()  # nobody can show", "raise no_token()  # who can show")
+    copy.edit(
+        copy.file("01", "mcp_server.py"), "raise no_token()  # nobody can show", "raise no_token()  # who can show"
+    )
     assert copy.steps("carry", "01", "--untested").code == 1
     assert "from step 01 is under way" in copy.steps("carry", "02", "--untested").err
 
 
 def test_each_hop_is_tested_and_a_red_test_stops_it(copy: scratch.Scratch) -> None:
-    copy.edit(copy.file("01", "mcp_server.py"), '"bearer_methods_supported": ["header"]', '"bearer_methods_supported": ["body"]')
+    copy.edit(
+        copy.file("01", "mcp_server.py"),
+        '"bearer_methods_supported": ["header"]',
+        '"bearer_methods_supported": ["body"]',
+    )
     ran = copy.steps("carry", "01", timeout=120)
     assert (ran.code, ran.err.strip()) == (1, "The tests of step 02 fail with the edit in it. Mend it, then carry on.")
     assert "test_the_metadata_stands_under_the_path_and_at_the_root" in ran.out

@@ -37,7 +37,11 @@ def test_exchanges_are_numbered_without_a_gap(number: str) -> None:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_every_exchange_says_who_asked_whom_and_what_came(number: str) -> None:
-    asked = re.findall(r"^    client → (authorization server|MCP server)   (?:GET|POST) http://localhost:\d+/\S*$", walked(number).out, re.M)
+    asked = re.findall(
+        r"^    client → (authorization server|MCP server)   (?:GET|POST) http://localhost:\d+/\S*$",
+        walked(number).out,
+        re.M,
+    )
     answered = re.findall(r"^    ← \d{3} \w+", walked(number).out, re.M)
     assert len(asked) == len(answered) >= 3
 

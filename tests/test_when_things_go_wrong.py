@@ -192,16 +192,26 @@ def test_bytes_that_are_no_request_or_half_of_one_leave_no_trace(tmp_path: Path)
     log = (tmp_path / "log").open("wb")
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", f"steps.05_token_audience_validation.{role}"], cwd=ROOT, env=environment(), stderr=log
+            [sys.executable, "-m", f"steps.05_token_audience_validation.{role}"],
+            cwd=ROOT,
+            env=environment(),
+            stderr=log,
         )
         for role in ("auth_server", "mcp_server")
     ]
     try:
         assert until(lambda: healthy("AS_PORT") and healthy("MCP_PORT"))
-        for name, path in (("AS_PORT", b"/token"), ("AS_PORT", b"/register"), ("AS_PORT", b"/consent"), ("MCP_PORT", b"/mcp")):
+        for name, path in (
+            ("AS_PORT", b"/token"),
+            ("AS_PORT", b"/register"),
+            ("AS_PORT", b"/consent"),
+            ("MCP_PORT", b"/mcp"),
+        ):
             assert b" 500 " not in raw(name, post % path + b"Content-Length: 50\r\n\r\nabc"), "half a body"
             assert b" 400 " in raw(name, b"\x16\x03\x01 is this TLS?\r\n\r\n")
-            assert b" 500 " not in raw(name, b"GET %s?%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (path, b"x" * 1_000_000))
+            assert b" 500 " not in raw(
+                name, b"GET %s?%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (path, b"x" * 1_000_000)
+            )
             assert b" 500 " not in raw(name, post % path + b"X: %s\r\n\r\n" % (b"x" * 1_000_000))
             chunked = b"Transfer-Encoding: chunked\r\n\r\nfffff\r\n%s\r\n0\r\n\r\n" % (b"x" * 0xFFFFF)
             assert raw(name, post % path + chunked).split()[1] in (b"413", b"401")
@@ -220,7 +230,13 @@ def in_a_terminal(browser: str, **more: str) -> tuple[int, int]:
     for name in ("HEADLESS", "CI"):
         env.pop(name, None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "steps", "run", "04"], cwd=ROOT, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        [sys.executable, "-m", "steps", "run", "04"],
+        cwd=ROOT,
+        env=env,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
     )
     os.close(slave)
     return process, master
@@ -304,7 +320,10 @@ def is_server(pid: int, role: str, port: int) -> bool:
     ("error", "sentence"),
     [
         (Stop("Because."), "Because."),
-        (httpx2.InvalidURL("Invalid port: 'x'"), "A server sent us to an address that cannot be asked: Invalid port: 'x'"),
+        (
+            httpx2.InvalidURL("Invalid port: 'x'"),
+            "A server sent us to an address that cannot be asked: Invalid port: 'x'",
+        ),
         (httpx2.UnsupportedProtocol("No http"), "A server sent us to an address that cannot be asked: No http"),
     ],
 )

@@ -61,7 +61,10 @@ def fresh(number: str, role: str, resource: str = RESOURCE) -> ModuleType:
     """The module of a step, executed anew: its stores are empty. Making an RSA key each time would only take time."""
     module = ModuleType(f"fresh_{next(counter)}_{role}")
     sys.modules[module.__name__] = module
-    with mock.patch.object(shared.addresses, "RESOURCE", resource), mock.patch.object(rsa, "generate_private_key", one_key):
+    with (
+        mock.patch.object(shared.addresses, "RESOURCE", resource),
+        mock.patch.object(rsa, "generate_private_key", one_key),
+    ):
         exec(compiled(step_named(number).path / f"{role}.py"), module.__dict__)
     return module
 
@@ -128,7 +131,9 @@ class World:
         }
         return {name: value for name, value in (ask | changes).items() if value is not None}
 
-    def consent(self, ask: dict, username: str = "alice", decision: str = "allow", **changes: object) -> httpx2.Response:
+    def consent(
+        self, ask: dict, username: str = "alice", decision: str = "allow", **changes: object
+    ) -> httpx2.Response:
         page = self.auth.get("/authorize", params=ask)
         assert page.status_code == 200, page.text
         fields: dict[str, object] = {}

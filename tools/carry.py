@@ -56,7 +56,9 @@ def hop(source: Step, target: Step, role: str, notes: "Notes") -> bool:
 
 def inside_git(name: str) -> Path:
     """A place for our own notes that no commit can pick up."""
-    found = subprocess.run(["git", "rev-parse", "--git-path", name], cwd=environment.ROOT, capture_output=True, text=True)
+    found = subprocess.run(
+        ["git", "rev-parse", "--git-path", name], cwd=environment.ROOT, capture_output=True, text=True
+    )
     return environment.ROOT / found.stdout.strip()
 
 

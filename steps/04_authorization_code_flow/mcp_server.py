@@ -91,6 +91,7 @@ def take_apart(raw: str) -> Jwt:
         raise bad_token()
     return Jwt(raw, header, claims)
 
+
 # ── endpoints ─────────────────────────────────────────────────────────────────
 
 
