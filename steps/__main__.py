@@ -69,7 +69,7 @@ def write_lessons(_: argparse.Namespace) -> None:
 
 
 def run_tests(asked: argparse.Namespace) -> None:
-    sys.exit(subprocess.call([sys.executable, "-m", "pytest", *asked.arguments], cwd=environment.ROOT))
+    sys.exit(subprocess.call([sys.executable, "-m", "pytest", *asked.for_pytest], cwd=environment.ROOT))
 
 
 def command(verb: str, number: str) -> str:
@@ -98,10 +98,13 @@ def arguments(given: list[str]) -> argparse.Namespace:
         if verb == "carry":
             one.add_argument("--untested", action="store_true", help="do not run each step's tests after its hop")
     verbs.add_parser("lessons", help="write every LESSON.diff anew").set_defaults(act=write_lessons)
-    tests = verbs.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False)
-    tests.add_argument("arguments", nargs=argparse.REMAINDER)
-    tests.set_defaults(act=run_tests)
-    return parser.parse_args(given)
+    verbs.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False).set_defaults(
+        act=run_tests
+    )
+    asked, asked.for_pytest = parser.parse_known_args(given)
+    if asked.for_pytest and asked.act is not run_tests:
+        parser.error(f"nobody knows what to do with: {' '.join(asked.for_pytest)}")
+    return asked
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--step"):
-        items[:] = [item for item in items if "step" in getattr(item, "fixturenames", ()) and "callspec" in dir(item)]
+    if only := config.getoption("--step"):
+        items[:] = [item for item in items if hasattr(item, "callspec") and item.callspec.params.get("step") == only]
 
 
 @pytest.fixture

@@ -48,6 +48,14 @@ def test_help_names_every_command() -> None:
         assert f"  {word} " in out
 
 
+def test_what_follows_test_goes_to_pytest() -> None:
+    ran = run(
+        "test", "--step", "01", "--collect-only", "-qq", "-n0", "tests/test_mcp.py", "tests/test_server_metadata.py"
+    )
+    assert ran.code == 5, "neither has a test of step 01"
+    assert run("run", "01", "--step", "01").code == 2
+
+
 # ── carry ─────────────────────────────────────────────────────────────────────
 
 
