@@ -92,7 +92,7 @@ def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None
     assert "# not yet" in copy.file("03", "mcp_server.py").read_text(encoding="utf-8")
 
     again = copy.steps("carry", "01", "--untested")
-    assert (again.code, "still conflict markers" in again.err) == (1, True)
+    assert (again.code, "There are conflict markers" in again.err) == (1, True)
 
     before, _, rest = clashing.read_text(encoding="utf-8").partition("<<<<<<< step 04\n")
     ours, _, rest = rest.partition("=======\n")
@@ -103,12 +103,38 @@ def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None
     assert copy.steps("lessons").out == ""
 
 
-def test_another_carry_waits_until_the_first_is_done(copy: scratch.Scratch) -> None:
-    copy.edit(
-        copy.file("01", "mcp_server.py"), "raise no_token()  # nobody can show", "raise no_token()  # who can show"
-    )
-    assert copy.steps("carry", "01", "--untested").code == 1
-    assert "from step 01 is under way" in copy.steps("carry", "02", "--untested").err
+def test_an_edit_can_be_reworded_and_carried_again(copy: scratch.Scratch) -> None:
+    first, last = copy.file("02", "auth_server.py"), copy.file("05", "auth_server.py")
+    copy.edit(first, "about_us = {", "about_us = {  # a small remark")
+    assert copy.steps("carry", "02", "--untested").code == 0
+    copy.edit(first, "# a small remark", "# a better remark")
+    ran = copy.steps("carry", "02", "--untested")
+    assert (ran.code, ran.err) == (0, "")
+    assert "# a better remark" in last.read_text(encoding="utf-8")
+    assert "small" not in last.read_text(encoding="utf-8")
+
+
+def test_what_was_undone_is_forgotten(copy: scratch.Scratch) -> None:
+    first, last = copy.file("02", "auth_server.py"), copy.file("05", "auth_server.py")
+    for undo in (["."], ["steps/05_token_audience_validation"]):
+        copy.edit(first, "about_us = {", "about_us = {  # a small remark")
+        assert copy.steps("carry", "02", "--untested").code == 0
+        copy.git("checkout", "--quiet", *undo)
+        if undo == ["."]:
+            copy.edit(first, "about_us = {", "about_us = {  # another remark")
+        ran = copy.steps("carry", "02", "--untested")
+        assert (ran.code, ran.err) == (0, "")
+        assert "remark\n" in last.read_text(encoding="utf-8"), ran.out
+        copy.undo()
+
+
+def test_after_a_commit_the_next_edit_starts_anew(copy: scratch.Scratch) -> None:
+    first, last = copy.file("02", "auth_server.py"), copy.file("05", "auth_server.py")
+    for word in ("one", "two "):
+        copy.edit(first, "about_us = {", "about_us = {  # " + word)
+        assert copy.steps("carry", "02", "--untested").code == 0
+        copy.git("commit", "--quiet", "--all", "--message", word)
+    assert "about_us = {  # two   # one\n" in last.read_text(encoding="utf-8")
 
 
 def test_each_hop_is_tested_and_a_red_test_stops_it(copy: scratch.Scratch) -> None:
@@ -118,13 +144,27 @@ def test_each_hop_is_tested_and_a_red_test_stops_it(copy: scratch.Scratch) -> No
         '"bearer_methods_supported": ["body"]',
     )
     ran = copy.steps("carry", "01", timeout=120)
-    assert (ran.code, ran.err.strip()) == (1, "The tests of step 02 fail with the edit in it. Mend it, then carry on.")
+    assert (ran.code, ran.err.strip()) == (
+        1,
+        "The tests of step 02 fail with the edit in it. Mend the edit, and carry it again.",
+    )
     assert "test_the_metadata_stands_under_the_path_and_at_the_root" in ran.out
     again = copy.steps("carry", "01", timeout=120)
     assert again.err.strip() == ran.err.strip(), "nothing was mended, so it is still red"
 
 
+def test_a_mended_edit_goes_on_where_the_red_one_stopped(copy: scratch.Scratch) -> None:
+    line = '"bearer_methods_supported": ["header"]'
+    copy.edit(copy.file("03", "mcp_server.py"), line, line.replace("header", "body"))
+    assert "The tests of step 04 fail" in copy.steps("carry", "03", timeout=120).err
+    copy.edit(copy.file("03", "mcp_server.py"), line.replace("header", "body"), line)
+    assert copy.steps("carry", "03", "--untested").code == 0
+    assert copy.git("diff", "--stat") == ""
+
+
 def test_nothing_to_carry_is_said(copy: scratch.Scratch) -> None:
+    assert copy.steps("carry", "02").err.strip() == "Step 02 has no uncommitted edit."
+    assert copy.steps("carry", "05").err.strip() == "Step 05 is the last: there is nowhere to carry an edit to."
+    (copy.root / ".git").rename(copy.root / "gone")
     ran = copy.steps("carry", "02")
-    assert ran.code == 0
-    assert ran.out.count("nothing to do") == 3
+    assert (ran.code, "not a git repository" in ran.err) == (1, True)

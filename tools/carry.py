@@ -3,6 +3,8 @@
 Hop by hop: what step 02 had when it was committed is the base, what it has now is the change, and `git merge-file`
 puts that change into step 03; then from 03 into 04, and so on. A clash stops the walk with the file named and the
 usual conflict markers in it. Settle it, give the same command again, and the walk goes on where it stopped.
+
+What was carried already is remembered until the next commit, so that an edit can be reworded and carried again.
 """
 
 import json
@@ -15,99 +17,105 @@ from shared.stop import Stop
 from tools import environment, lessons
 from tools.catalogue import ROLES, Step, after
 
-CLASH_MARKER = "<<<<<<< "
+CLASH_MARKER = b"<<<<<<< "
 
 
 def carry(start: Step, say: Callable[[str], None], tested: bool = True) -> None:
-    notes = Notes(start)
+    if not after(start):
+        raise Stop(f"Step {start.number} is the last: there is nowhere to carry an edit to.")
+    memory = Memory()
+    if not any(edited(start.path / role) for role in ROLES) and not memory.carried:
+        raise Stop(f"Step {start.number} has no uncommitted edit.")
     source = start
     for target in after(start):
-        changed = [role for role in ROLES if hop(source, target, role, notes)]
-        if changed:
-            say(f"{source.number} -> {target.number}: {', '.join(changed)}")
-            if tested:
-                test(target, say)
-        else:
-            say(f"{source.number} -> {target.number}: nothing to do")
+        for role in ROLES:
+            hop(source, target, role, memory)
+        changed = [role for role in ROLES if edited(target.path / role)]
+        say(f"{source.number} -> {target.number}: {', '.join(changed) or 'nothing to do'}")
+        if changed and tested:
+            test(target, say)
         source = target
-    notes.forget()
     for path in lessons.write_all():
         say(f"wrote {path.relative_to(environment.ROOT).as_posix()}")
 
 
-def hop(source: Step, target: Step, role: str, notes: "Notes") -> bool:
-    """Merge one file into the next step. True if that changed it."""
+def hop(source: Step, target: Step, role: str, memory: "Memory") -> None:
+    """Merge one file into the next step, if it has an edit that is not there yet."""
     theirs, ours = source.path / role, target.path / role
-    name = ours.relative_to(environment.ROOT).as_posix()
-    if notes.has(name):
-        if CLASH_MARKER in ours.read_text(encoding="utf-8"):
-            raise Stop(f"There are still conflict markers in {name}. Settle them and carry on with the same command.")
-        return True  # merged before we stopped: to be tested again
-    base = committed(theirs)
+    if CLASH_MARKER in ours.read_bytes():
+        raise Stop(f"There are conflict markers in {named(ours)}. Settle them, and carry on with the same command.")
+    base = memory.base(theirs, ours)
     if base == theirs.read_bytes():
-        return False
-    before = ours.read_bytes()
+        return
     clashes = merge(ours, base, theirs, (target.number, source.number))
-    notes.add(name)
+    memory.remember(theirs, ours, clashed=clashes > 0)
     if clashes:
-        raise Stop(f"A clash in {name}: settle it, and carry on with the same command.")
-    return ours.read_bytes() != before
-
-
-def inside_git(name: str) -> Path:
-    """A place for our own notes that no commit can pick up."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--git-path", name], cwd=environment.ROOT, capture_output=True, text=True
-    )
-    return environment.ROOT / found.stdout.strip()
-
-
-def committed(path: Path) -> bytes:
-    name = path.relative_to(environment.ROOT).as_posix()
-    shown = subprocess.run(["git", "show", f"HEAD:./{name}"], cwd=environment.ROOT, capture_output=True)
-    if shown.returncode:
-        raise Stop(f"{name} is not committed yet, so there is nothing to compare your edit with.")
-    return shown.stdout
+        raise Stop(f"A clash in {named(ours)}: settle it, and carry on with the same command.")
 
 
 def merge(ours: Path, base: bytes, theirs: Path, numbers: tuple[str, str]) -> int:
     """The number of clashes left in `ours`."""
     old = inside_git("carry-base")
     old.write_bytes(base)
-    labels = [f"step {numbers[0]}", f"step {numbers[1]} as committed", f"step {numbers[1]} as edited"]
+    labels = [f"step {numbers[0]}", f"step {numbers[1]} before", f"step {numbers[1]} as edited"]
     command = ["git", "merge-file", *(word for label in labels for word in ("-L", label)), str(ours), str(old)]
     done = subprocess.run([*command, str(theirs)], cwd=environment.ROOT)
     old.unlink()
     if done.returncode < 0 or done.returncode > 127:
-        raise Stop(f"git could not merge {ours.name} into step {numbers[0]}.")
+        raise Stop(f"git could not merge into {named(ours)}.")
     return done.returncode
 
 
 def test(step: Step, say: Callable[[str], None]) -> None:
+    say(f"testing step {step.number}")
     command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--step", step.number]
     done = subprocess.run(command, cwd=environment.ROOT, capture_output=True, text=True)
     if done.returncode:
         say(done.stdout)
-        raise Stop(f"The tests of step {step.number} fail with the edit in it. Mend it, then carry on.")
+        raise Stop(f"The tests of step {step.number} fail with the edit in it. Mend the edit, and carry it again.")
 
 
-class Notes:
-    """Which files were merged already, so that a walk that stopped can go on."""
+class Memory:
+    """The text of each file when it was last carried, for as long as no commit has made that the past."""
 
-    def __init__(self, start: Step):
-        self.path = inside_git("carry-notes.json")
-        self.start = start.number
-        found = json.loads(self.path.read_text()) if self.path.is_file() else {"start": self.start, "merged": []}
-        if found["start"] != self.start:
-            raise Stop(f"A carry from step {found['start']} is under way: finish it first, or delete {self.path}.")
-        self.merged: list[str] = found["merged"]
+    def __init__(self) -> None:
+        self.path = inside_git("carry-memory.json")
+        self.head = git("rev-parse", "HEAD").strip().decode()
+        found = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+        self.carried: dict[str, dict] = found["carried"] if found.get("head") == self.head else {}
 
-    def has(self, name: str) -> bool:
-        return name in self.merged
+    def base(self, theirs: Path, ours: Path) -> bytes:
+        """What the next step has of this file already: what was carried last, or else what was committed."""
+        last = self.carried.get(named(theirs))
+        undone = last and not last["clashed"] and last["changed"] and not edited(ours)
+        return last["text"].encode() if last and not undone else committed(theirs)
 
-    def add(self, name: str) -> None:
-        self.merged.append(name)
-        self.path.write_text(json.dumps({"start": self.start, "merged": self.merged}))
+    def remember(self, theirs: Path, ours: Path, clashed: bool) -> None:
+        text = theirs.read_text(encoding="utf-8")
+        self.carried[named(theirs)] = {"text": text, "changed": edited(ours), "clashed": clashed}
+        self.path.write_text(json.dumps({"head": self.head, "carried": self.carried}), encoding="utf-8")
 
-    def forget(self) -> None:
-        self.path.unlink(missing_ok=True)
+
+def edited(path: Path) -> bool:
+    return path.read_bytes() != committed(path)
+
+
+def committed(path: Path) -> bytes:
+    return git("show", f"HEAD:./{named(path)}")
+
+
+def inside_git(name: str) -> Path:
+    """A place for notes that no commit can pick up."""
+    return environment.ROOT / git("rev-parse", "--git-path", name).decode().strip()
+
+
+def git(*words: str) -> bytes:
+    done = subprocess.run(["git", *words], cwd=environment.ROOT, capture_output=True)
+    if done.returncode:
+        why = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise Stop(f"An edit is what differs from the last commit, and git cannot tell: {''.join(why)}")
+    return done.stdout
+
+
+def named(path: Path) -> str:
+    return path.relative_to(environment.ROOT).as_posix()
