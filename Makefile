@@ -1,6 +1,8 @@
 # Thin aliases: everything also works as `python -m steps …`, where there is no make.
 PYTHON ?= python3
-STEPS = @$(PYTHON) -m steps
+STEPS = @"$(PYTHON)" -m steps
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
 
 list:            ; $(STEPS) list
 step-%:          ; $(STEPS) run $*

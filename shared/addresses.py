@@ -5,6 +5,11 @@ import os
 LOOPBACK_HOSTS = ("127.0.0.1", "::1")
 
 
+def switched_on(name: str) -> bool:
+    """Whether an environment variable asks for something: set, and not to 0."""
+    return os.environ.get(name, "0") not in ("", "0")
+
+
 def port_from_environment(name: str, default: int) -> int:
     value = os.environ.get(name) or str(default)
     if not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
@@ -15,6 +20,11 @@ def port_from_environment(name: str, default: int) -> int:
 AS_PORT = port_from_environment("AS_PORT", 9000)
 MCP_PORT = port_from_environment("MCP_PORT", 8000)
 NEIGHBOUR_PORT = port_from_environment("NEIGHBOUR_PORT", 8001)
+
+if len({AS_PORT, MCP_PORT, NEIGHBOUR_PORT}) < 3:
+    raise SystemExit(
+        "AS_PORT, MCP_PORT and NEIGHBOUR_PORT must be three different ports (9000, 8000 and 8001 if unset)."
+    )
 
 ISSUER = f"http://localhost:{AS_PORT}"
 RESOURCE = f"http://localhost:{MCP_PORT}/mcp"

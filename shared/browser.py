@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-from shared.addresses import ISSUER
+from shared.addresses import ISSUER, switched_on
 from shared.console import line, note, shortened_url
 from shared.stop import Stop
 
@@ -68,7 +68,7 @@ class Callback:
             note("Waiting for you, five minutes at most. Ctrl-C ends it.")
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         else:
-            note("Nobody to ask here, so a small visitor goes there and fills in the form as alice:")
+            note("No browser here, so a small visitor goes there and fills in the form as alice:")
             line(url)
             threading.Thread(target=self.visit, args=(url,), daemon=True).start()
 
@@ -105,7 +105,7 @@ def waiting_for_redirect() -> Iterator[Callback]:
 
 
 def somebody_is_there() -> bool:
-    if os.environ.get("HEADLESS") or os.environ.get("CI") or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if switched_on("HEADLESS") or switched_on("CI") or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     if sys.platform not in ("win32", "darwin") and not any(
         map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE
+from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE, switched_on
 from shared.stop import Stop
 
 for stream in (sys.stdout, sys.stderr):
@@ -28,6 +28,7 @@ for stream in (sys.stdout, sys.stderr):
 out = Console(highlight=False, emoji=False, safe_box=True)
 err = Console(stderr=True, highlight=False, emoji=False)
 numbers = itertools.count(1)
+REVEAL = switched_on("REVEAL")
 
 
 def drawable(glyph: str, instead: str) -> str:
@@ -164,7 +165,7 @@ def show_body(content: bytes, content_type: str) -> None:
             line(f"  {name} = {shortened(value) if name in SECRETS else value}")
     elif content_type.startswith("application/json"):
         rows = pretty_json(text).splitlines()
-        shown = rows if os.environ.get("REVEAL") else rows[:LONGEST_BODY]
+        shown = rows if REVEAL else rows[:LONGEST_BODY]
         for row in shown:
             line(f"  {row}")
         if len(rows) > len(shown):
@@ -201,13 +202,13 @@ def laid_out(value: object, indent: str = "", taken: int = 0) -> str:
 
 
 def shortened(secret: str) -> str:
-    if os.environ.get("REVEAL"):
+    if REVEAL:
         return secret
     return f"{secret[:6]}{DOTS} ({len(secret)} characters)"
 
 
 def shortened_url(url: str) -> str:
-    if os.environ.get("REVEAL"):
+    if REVEAL:
         return url
     return re.sub(rf"([?&](?:{'|'.join(SECRETS)})=[^&#]{{0,6}})[^&#]*", rf"\1{DOTS}", url)
 
@@ -217,7 +218,7 @@ def without_secrets(value: object) -> object:
         return {
             name: shortened(inner) if name in SECRETS and isinstance(inner, str) else without_secrets(inner)
             for name, inner in value.items()
-        } | ({"_meta": DOTS} if "_meta" in value else {})  # what every MCP message repeats
+        } | ({"_meta": DOTS} if "_meta" in value and not REVEAL else {})  # what every MCP message repeats
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
     return value
@@ -233,6 +234,9 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         err.print("\nStopped.")
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever was reading has had enough
+        sys.exit(0)
     except Exception as error:
         for cause in causes(error):
             if sentence := sentence_for(cause):
@@ -258,5 +262,8 @@ def sentence_for(error: BaseException) -> str:
     if isinstance(error, httpx2.TimeoutException):
         return f"The {name_of(error.request.url)} at {error.request.url} took too long to answer."
     if isinstance(error, httpx2.TransportError):
-        return f"Nobody answers at {error.request.url}: is the {name_of(error.request.url)} running?"
+        return (
+            f"Nobody answers at {error.request.url}: is the {name_of(error.request.url)} running? "
+            "`python -m steps serve` with the step's number starts it."
+        )
     return ""

@@ -32,7 +32,8 @@ class PortTaken(Stop):
             port, "its variable"
         )
         super().__init__(
-            f"Port {port} is taken by another program. Stop that program, or set {variable} to a free port."
+            f"Port {port} is taken by another program (or by a `serve` of ours). "
+            f"Stop it, or choose another port: {variable}={port + 10}"
         )
 
 

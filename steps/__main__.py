@@ -19,10 +19,12 @@ from shared import console
 from shared.running import running
 from tools import carry, catalogue, lessons
 
+PORTS = ("AS_PORT", "MCP_PORT", "NEIGHBOUR_PORT")
+
 
 def list_steps(_: argparse.Namespace) -> None:
     for step in catalogue.all_steps().values():
-        console.line((f"{step.number}  {step.title:<34}", "bold"), step.thesis, indent="")
+        console.line((f"{step.number}  {step.title:<36}", "bold"), step.thesis, indent="")
     console.line("\nStart with ", (command("run", "01"), "bold"), indent="")
 
 
@@ -36,13 +38,17 @@ def run_step(asked: argparse.Namespace) -> None:
     if following := catalogue.after(step):
         console.line("What changes next: ", (command("diff", following[0].number), "bold"), indent="")
         console.line("Go on with: ", (command("run", following[0].number), "bold"), indent="")
+    else:
+        console.line("That was the last step so far.", indent="")
 
 
 def serve_step(asked: argparse.Namespace) -> None:
     step = catalogue.step_named(asked.step)
     with running(step.programs()):
-        client = f"{environment.PYTHON.relative_to(environment.ROOT).as_posix()} -m {step.module('client')}"
-        console.line(f"\nThe servers of step {step.number} are up. In another terminal:", indent="")
+        ports = [f"{name}={os.environ[name]}" for name in PORTS if name in os.environ]
+        python = environment.PYTHON.relative_to(environment.ROOT).as_posix()
+        client = " ".join([*ports, python, "-m", step.module("client")])
+        console.line(f"\nThe servers of step {step.number} are up. In another terminal, in this folder:", indent="")
         console.line((client, "bold"), "\nCtrl-C ends them.", indent="")
         while True:
             time.sleep(3600)
@@ -82,7 +88,7 @@ def command(verb: str, number: str) -> str:
 def arguments(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m steps", description="Authorization for MCP servers, step by step.")
     parser.set_defaults(act=list_steps)
-    verbs = parser.add_subparsers(title="commands", metavar="")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     verbs.add_parser("list", help="one line per step").set_defaults(act=list_steps)
     for verb, act, text in (
         ("run", run_step, "start the servers of a step, walk its client through them, stop them"),

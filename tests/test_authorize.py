@@ -336,4 +336,4 @@ def test_a_page_is_answered_once(world: World, decision: str) -> None:
 def test_a_consent_that_is_none_shows_a_page(world: World, options: dict, status: int) -> None:
     answer = world.auth.post("/consent", **options)
     assert answer.status_code == status
-    assert "This cannot go on" in answer.text
+    assert "This request was stopped" in answer.text

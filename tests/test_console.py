@@ -43,7 +43,7 @@ def test_a_secret_in_an_address_is_shortened(url: str, monkeypatch: pytest.Monke
     assert "secret#" not in console.shortened_url(url) and "ecret" not in console.shortened_url(url).replace(
         "client_secret", ""
     )
-    monkeypatch.setenv("REVEAL", "1")
+    monkeypatch.setattr(console, "REVEAL", True)
     assert console.shortened_url(url) == url
 
 

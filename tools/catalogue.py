@@ -9,6 +9,7 @@ from shared.running import Program
 from shared.stop import Stop
 from tools.environment import ROOT
 
+SWAPPED = {"MCP_PORT": str(NEIGHBOUR_PORT), "NEIGHBOUR_PORT": str(MCP_PORT)}
 ROLES = ("auth_server.py", "mcp_server.py", "client.py")
 
 
@@ -34,9 +35,7 @@ class Step:
         known = {
             "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT),
             "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT),
-            "neighbour": Program(
-                "neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, {"MCP_PORT": str(NEIGHBOUR_PORT)}
-            ),
+            "neighbour": Program("neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, SWAPPED),
         }
         return [known[name] for name in self.servers]
 

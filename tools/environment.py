@@ -25,7 +25,11 @@ def enter(module: str, arguments: list[str]) -> None:
     """Return when we run inside the environment; otherwise make it if need be, and start again in there."""
     wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not STAMP.is_file() or STAMP.read_text() != wanted:
-        set_up()
+        try:
+            set_up()
+        except KeyboardInterrupt:
+            print("\nStopped. The same command starts over.", file=sys.stderr)
+            sys.exit(130)
         STAMP.write_text(wanted)
     if os.path.samefile(sys.prefix, VENV):
         return

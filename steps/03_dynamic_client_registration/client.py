@@ -180,7 +180,7 @@ def register(http: httpx2.Client, server: dict) -> dict:
 
 
 def refused_registration(http: httpx2.Client, server: dict, what: str, redirect_uri: str) -> None:
-    say(what, "A name is given on the server's terms. RFC 9700 §2.6, §4.1.3")
+    say(what, "Nobody should be sent there, not even with an error. RFC 9700 §2.6, §4.1.3")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US | {"redirect_uris": [redirect_uri]})
     show(answer)
     if answer.status_code != 400:

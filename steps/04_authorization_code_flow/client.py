@@ -321,6 +321,7 @@ def main() -> None:
         show_token(tokens["access_token"])  # for the reader: a client does not look inside, RFC 9068 §6
         anyio.run(use_tools, RESOURCE, tokens["access_token"])
 
+        note("Once more, and this time a thief is watching:")
         pending, code = authorize(server, client, RESOURCE, scope)
         steal(http, server, client, code)
 

@@ -298,8 +298,8 @@ async def whoami(resource: str, access_token: str) -> str:
 # ── what must not work ────────────────────────────────────────────────────────
 
 
-def refused_token(http: httpx2.Client, what: str, access_token: str) -> None:
-    say(what, "Refused before any tool runs. RFC 9068 §4")
+def refused_token(http: httpx2.Client, what: str, why: str, access_token: str) -> None:
+    say(what, why)
     headers = HEADERS | {"Authorization": f"Bearer {access_token}", "Mcp-Method": "tools/list"}
     answer = http.post(RESOURCE, json=LIST_TOOLS, headers=headers)
     show(answer)
@@ -336,13 +336,14 @@ def main() -> None:
         show_token(tokens["access_token"])  # for the reader: a client does not look inside, RFC 9068 §6
         anyio.run(use_tools, RESOURCE, tokens["access_token"])
 
-        # taken for granted: the neighbour trusts the same server. A real client would ask it first.
+        note("Once more, for the neighbour. (It trusts the same server; a real client would ask it first.)")
         pending, code = authorize(server, client, NEIGHBOUR, scope)
         for_the_neighbour = redeem(http, server, client, pending, code)["access_token"]
         note(f"The neighbour, {NEIGHBOUR}, lets it in: {anyio.run(whoami, NEIGHBOUR, for_the_neighbour)}")
-        refused_token(http, "Carry the neighbour's token to our door", for_the_neighbour)
+        why = "It is genuine, and made for another door. RFC 9068 §4"
+        refused_token(http, "Carry the neighbour's token to our door", why, for_the_neighbour)
         for what, token in forgeries(tokens["access_token"]).items():
-            refused_token(http, what, token)
+            refused_token(http, what, "The issuer's key has not signed this. RFC 8725 §3.1", token)
     learned(
         "a token says for whose door it was made, and each door reads that",
         "what is not signed by the issuer's key is not believed, whatever it says",
