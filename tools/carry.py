@@ -68,7 +68,7 @@ def merge(ours: Path, base: bytes, theirs: Path, numbers: tuple[str, str]) -> in
 
 def test(step: Step, say: Callable[[str], None]) -> None:
     say(f"testing step {step.number}")
-    command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--step", step.number]
+    command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--exitfirst", "--step", step.number]
     done = subprocess.run(command, cwd=environment.ROOT, capture_output=True, text=True)
     if done.returncode:
         say(done.stdout)
