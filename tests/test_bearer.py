@@ -16,8 +16,9 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from shared.addresses import NEIGHBOUR
 from tests.test_resource_metadata import CHALLENGE, PRM
-from tests.world import ISSUER, NEIGHBOUR, RESOURCE, World, raw_jwt, served
+from tests.world import ISSUER, RESOURCE, World, raw_jwt, served
 
 pytestmark = pytest.mark.steps("05")
 

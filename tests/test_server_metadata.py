@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.world import ISSUER, NEIGHBOUR, RESOURCE, World
+from shared.addresses import NEIGHBOUR
+from tests.world import ISSUER, RESOURCE, World
 
 PATH = "/.well-known/oauth-authorization-server"
 ALL = {

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.testclient import TestClient
 
 import shared.addresses
-from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE
+from shared.addresses import ISSUER, RESOURCE
 from shared.browser import Form
 from tools.catalogue import step_named
 
@@ -218,6 +218,3 @@ def raw_jwt(header: dict, claims: dict, signature: bytes = b"") -> str:
 
 def s256(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-
-
-__all__ = ["CALLBACK", "CHALLENGE", "ISSUER", "NEIGHBOUR", "RESOURCE", "VERIFIER", "World", "answer_in", "fresh"]
