@@ -25,7 +25,15 @@ for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")  # a console in an old code page must not end the program
 
-out = Console(highlight=False, emoji=False, safe_box=True)
+
+class Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever was reading, like `head`, has had enough. That is no error."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+out = Terminal(highlight=False, emoji=False, safe_box=True)
 err = Console(stderr=True, highlight=False, emoji=False)
 numbers = itertools.count(1)
 REVEAL = switched_on("REVEAL")
@@ -234,9 +242,6 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         err.print("\nStopped.")
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever was reading has had enough
-        sys.exit(0)
     except Exception as error:
         for cause in causes(error):
             if sentence := sentence_for(cause):

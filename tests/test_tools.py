@@ -1,13 +1,16 @@
 """The course's own tools: listing, diffs, and an edit that travels through the steps."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import scratch
-from tests.processes import run
+from tests.processes import environment, run
 from tools import lessons
 from tools.catalogue import all_steps
+from tools.environment import ROOT
 
 MARKERS = ("<<<<<<< ", "=======\n", ">>>>>>> ")
 
@@ -28,6 +31,12 @@ def test_the_list_has_every_step_with_its_thesis() -> None:
 def test_a_diff_is_the_lesson_and_has_no_colour_in_a_pipe() -> None:
     for step in list(all_steps().values())[1:]:
         assert run("diff", step.number).out == (step.path / lessons.FILE_NAME).read_text(encoding="utf-8")
+
+
+def test_a_reader_who_has_had_enough_is_no_error() -> None:
+    words = f'"{sys.executable}" -m steps diff 04 | head -1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", words], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_diff_can_be_counted() -> None:
