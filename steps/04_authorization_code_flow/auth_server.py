@@ -75,7 +75,7 @@ class OAuthError(Exception):
 
 
 async def refuse(request: Request, no: OAuthError | BadBody) -> Response:
-    """The one place where a no becomes HTTP: people get a page, programs get JSON."""
+    """The one place where a no becomes HTTP."""
     if request.url.path in ("/authorize", "/consent"):
         return page("refusal.html", no.status, ON_PAGES, error=no.error, why=no.why)
     basic = no.status == 401 and "authorization" in request.headers
@@ -195,7 +195,7 @@ def s256_challenge(ask: dict[str, str]) -> None:
 
 def names_a_resource(ask: dict[str, str]) -> None:
     if "resource" not in ask:
-        raise OAuthError("invalid_target", "resource must name the server the token is for")  # RFC 8707 §2
+        raise OAuthError("invalid_target", "resource must name a server we make tokens for")  # RFC 8707 §2
 
 
 def registered_scope(ask: dict[str, str]) -> None:

@@ -77,7 +77,7 @@ class OAuthError(Exception):
 
 
 async def refuse(request: Request, no: OAuthError | BadBody) -> Response:
-    """The one place where a no becomes HTTP: people get a page, programs get JSON."""
+    """The one place where a no becomes HTTP."""
     if request.url.path in ("/authorize", "/consent"):
         return page("refusal.html", no.status, ON_PAGES, error=no.error, why=no.why)
     basic = no.status == 401 and "authorization" in request.headers
