@@ -250,6 +250,14 @@ def in_a_terminal(browser: str, **more: str) -> tuple[int, int]:
     return process, master
 
 
+def browser_that_runs(command: str, folder: Path) -> str:
+    """What `BROWSER` must say so that opening a page runs this command of the shell."""
+    browser = folder / "browser"
+    browser.write_text(f"#!/bin/sh\n{command}\n")
+    browser.chmod(0o755)
+    return f"{browser} %s"
+
+
 def read_until(master: int, words: str, seconds: float = 20) -> str:
     said = ""
     deadline = time.monotonic() + seconds
@@ -273,10 +281,7 @@ shared.browser.visit(sys.argv[1])
 def test_with_a_terminal_and_a_browser_a_person_is_asked(tmp_path: Path) -> None:
     script = tmp_path / "visit.py"
     script.write_text(VISIT)
-    browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
-    browser.chmod(0o755)
-    process, master = in_a_terminal(f"{browser} %s")
+    process, master = in_a_terminal(browser_that_runs(f'"{sys.executable}" "{script}" "$@"', tmp_path))
     said = read_until(master, "Go on with")
     assert process.wait(10) == 0
     os.close(master)
@@ -286,10 +291,7 @@ def test_with_a_terminal_and_a_browser_a_person_is_asked(tmp_path: Path) -> None
 
 
 def test_the_authorization_server_goes_away_while_a_person_thinks(tmp_path: Path) -> None:
-    browser = tmp_path / "browser"
-    browser.write_text("#!/bin/sh\nexit 0\n")
-    browser.chmod(0o755)
-    process, master = in_a_terminal(f"{browser} %s")
+    process, master = in_a_terminal(browser_that_runs("true", tmp_path))
     read_until(master, "Ctrl-C ends it")
     port = int(free_ports()["AS_PORT"])
     killed = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if is_server(pid, "auth_server", port)]
@@ -303,10 +305,7 @@ def test_the_authorization_server_goes_away_while_a_person_thinks(tmp_path: Path
 
 
 def test_ctrl_c_while_a_person_thinks(tmp_path: Path) -> None:
-    browser = tmp_path / "browser"
-    browser.write_text("#!/bin/sh\nexit 0\n")
-    browser.chmod(0o755)
-    process, master = in_a_terminal(f"{browser} %s")
+    process, master = in_a_terminal(browser_that_runs("true", tmp_path))
     read_until(master, "Ctrl-C ends it")
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(10) == 130
