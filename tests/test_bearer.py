@@ -136,8 +136,8 @@ def test_a_token_for_another_door_stays_outside(world: World, audience: object) 
 def test_another_issuer_is_not_believed(world: World, issuer: object) -> None:
     # PyJWT itself will not write an issuer that is no text, so such a payload is signed as it stands
     payload = json.dumps(world.claims(iss=issuer)).encode()
-    header = {"typ": "at+jwt", "kid": world.auth_server.key_id}
-    refused(world, jwt.PyJWS().encode(payload, world.auth_server.signing_key, "RS256", header))
+    header = {"typ": "at+jwt", "kid": world.tokens.key_id}
+    refused(world, jwt.PyJWS().encode(payload, world.tokens.signing_key, "RS256", header))
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_another_issuer_is_not_believed(world: World, issuer: object) -> None:
 )
 def test_a_token_has_its_time(world: World, changes: dict) -> None:
     payload = json.dumps(world.claims(**changes)).encode()
-    header = {"typ": "at+jwt", "kid": world.auth_server.key_id}
-    refused(world, jwt.PyJWS().encode(payload, world.auth_server.signing_key, "RS256", header))
+    header = {"typ": "at+jwt", "kid": world.tokens.key_id}
+    refused(world, jwt.PyJWS().encode(payload, world.tokens.signing_key, "RS256", header))
 
 
 @pytest.mark.parametrize("seconds", [-25, 25])
@@ -170,8 +170,8 @@ def test_two_clocks_may_differ_a_little(world: World, seconds: int) -> None:
 @pytest.mark.parametrize("value", [None, "", 5, ["alice"], {}])
 def test_every_required_claim_is_there_and_a_text(world: World, name: str, value: object) -> None:
     payload = json.dumps(world.claims(**{name: value})).encode()
-    header = {"typ": "at+jwt", "kid": world.auth_server.key_id}
-    refused(world, jwt.PyJWS().encode(payload, world.auth_server.signing_key, "RS256", header))
+    header = {"typ": "at+jwt", "kid": world.tokens.key_id}
+    refused(world, jwt.PyJWS().encode(payload, world.tokens.signing_key, "RS256", header))
 
 
 @pytest.mark.parametrize("scope", [None, 5, [], "", "a  b"])
@@ -196,18 +196,18 @@ def test_a_tampered_token_stays_outside(world: World) -> None:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", "RS256"])
 def test_a_token_without_a_signature_stays_outside(world: World, algorithm: str) -> None:
-    header = {"typ": "at+jwt", "kid": world.auth_server.key_id, "alg": algorithm}
+    header = {"typ": "at+jwt", "kid": world.tokens.key_id, "alg": algorithm}
     refused(world, raw_jwt(header, world.claims()))
     refused(world, raw_jwt(header, world.claims(), b"signature"))
 
 
 def test_the_public_key_is_not_a_shared_secret(world: World) -> None:
-    public = world.auth_server.signing_key.public_key()
+    public = world.tokens.signing_key.public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     for secret in (pem, world.auth.get("/jwks").content):
         signed = jwt.api_jws.PyJWS()
         signed._algorithms["HS256"].prepare_key = lambda key: key  # PyJWT refuses to do this; an attacker would not
-        header = {"typ": "at+jwt", "kid": world.auth_server.key_id}
+        header = {"typ": "at+jwt", "kid": world.tokens.key_id}
         refused(world, signed.encode(json.dumps(world.claims()).encode(), secret, "HS256", header))
 
 
@@ -232,14 +232,14 @@ def test_an_extension_we_do_not_understand_opens_nothing(world: World, crit: obj
     header = {
         "typ": "at+jwt",
         "alg": "RS256",
-        "kid": world.auth_server.key_id,
+        "kid": world.tokens.key_id,
         "crit": crit,
         "b64": True,
         "x-unknown": 1,
     }
     unsigned = raw_jwt(header, world.claims()).rstrip(".")
     algorithm = jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256)
-    signature = algorithm.sign(unsigned.encode(), world.auth_server.signing_key)
+    signature = algorithm.sign(unsigned.encode(), world.tokens.signing_key)
     refused(world, unsigned + raw_jwt({}, {}, signature)[-343:])
 
 
@@ -317,13 +317,13 @@ def test_the_keys_are_fetched_once(world: World) -> None:
     assert keys.asked == 1
 
 
-def test_an_unknown_kid_makes_us_ask_again_once_per_cool_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_kid_makes_us_ask_again_once_per_cool_down(world: World) -> None:
     keys = Keys(world)
     assert opens(world, world.access_token())
     for number in range(10):
         refused(world, world.signed(world.claims(), kid=f"unknown {number}"))
     assert keys.asked == 2
-    monkeypatch.setattr(world.mcp_server.time, "monotonic", lambda later=time.monotonic() + 61: later)
+    world.clock.ahead += 61
     refused(world, world.signed(world.claims(), kid="unknown"))
     assert keys.asked == 3
 
@@ -335,18 +335,18 @@ def test_garbage_never_makes_us_ask(world: World) -> None:
     assert keys.asked == 0
 
 
-def test_a_new_key_is_learned_and_a_withdrawn_one_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_key_is_learned_and_a_withdrawn_one_forgotten(world: World) -> None:
     keys, old = Keys(world), world.access_token()
     assert opens(world, old)
-    world.auth_server.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    world.auth_server.key_id = "the new one"
+    world.tokens.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    world.tokens.key_id = "the new one"
     both = keys.keys["keys"] + world.auth.get("/jwks").json()["keys"]
     keys.keys = {"keys": both}
     assert opens(world, world.access_token()), "learned at once"
     assert opens(world, old), "published still, so believed still"
     keys.keys = {"keys": both[1:]}
     assert opens(world, old), "kept for a while"
-    monkeypatch.setattr(world.mcp_server.time, "monotonic", lambda later=time.monotonic() + 301: later)
+    world.clock.ahead += 301
     refused(world, old)
     assert opens(world, world.access_token())
 
@@ -358,18 +358,16 @@ DEEP = functools.reduce(lambda inner, _: [inner], range(900), [])
 @pytest.mark.parametrize(
     "keys", [{}, [], {"keys": []}, {"keys": 5}, {"keys": [5]}, {"keys": [{"kty": "RSA"}]}, "text", None, ODD_KID, DEEP]
 )
-def test_odd_keys_are_no_keys_and_it_recovers(world: World, monkeypatch: pytest.MonkeyPatch, keys: object) -> None:
+def test_odd_keys_are_no_keys_and_it_recovers(world: World, keys: object) -> None:
     server, token = Keys(world), world.access_token()
     good, server.keys = server.keys, keys
     assert world.list_tools(f"Bearer {token}").status_code == 503
     server.keys = good
-    monkeypatch.setattr(world.mcp_server.time, "monotonic", lambda later=time.monotonic() + 2: later)
+    world.clock.ahead += 2
     assert opens(world, token)
 
 
-def test_with_the_authorization_server_down_the_answer_is_503_and_it_recovers(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_the_authorization_server_down_the_answer_is_503_and_it_recovers(world: World) -> None:
     keys, token = Keys(world), world.access_token()
     keys.status = 500
     answer = world.list_tools(f"Bearer {token}")
@@ -378,7 +376,7 @@ def test_with_the_authorization_server_down_the_answer_is_503_and_it_recovers(
     assert "try again" in answer.json()["error_description"]
     assert world.list_tools().status_code == 401, "without a token nothing has changed"
     keys.status = 200
-    monkeypatch.setattr(world.mcp_server.time, "monotonic", lambda later=time.monotonic() + 2: later)
+    world.clock.ahead += 2
     assert opens(world, token)
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from shared.browser import waiting_for_redirect
-from tests.world import VERIFIER, World, fresh, served
+from tests.world import VERIFIER, World, served
 
 pytestmark = pytest.mark.steps("05")
 
@@ -51,7 +51,7 @@ def test_a_person_allows_and_the_client_gets_its_code(page: Page, world: World) 
         page.get_by_role("button", name="Allow").click()
         page.get_by_text("You can close this page").wait_for()
         visit = callback.wait()
-    client = fresh(world.number, "client")
+    client = world.loaded.module("client")
     code = client.answer_in(visit)["code"]
     tokens = world.redeem(client_id, code, code_verifier=VERIFIER).json()
     assert tokens["scope"] == "mcp:tools:sentiment mcp:resources:customer-data:read"
@@ -71,7 +71,7 @@ def test_a_scope_is_unticked_with_the_keyboard_and_stays_so_after_a_wrong_passwo
         sign_in(page)
         page.keyboard.press("Enter")
         page.get_by_text("You can close this page").wait_for()
-        code = fresh(world.number, "client").answer_in(callback.wait())["code"]
+        code = world.loaded.module("client").answer_in(callback.wait())["code"]
     assert world.redeem(client_id, code).json()["scope"] == "mcp:tools:sentiment"
 
 

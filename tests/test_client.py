@@ -9,9 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 import pytest
 
+from attacks.loaded import Loaded
 from shared.browser import Callback
 from shared.stop import Stop
-from tests.world import ISSUER, RESOURCE, fresh, s256
+from tests.world import ISSUER, RESOURCE, s256
+from tools.catalogue import step_named
 
 PRM_PATH = "http://localhost:8000/.well-known/oauth-protected-resource/mcp"
 PRM_ROOT = "http://localhost:8000/.well-known/oauth-protected-resource"
@@ -29,7 +31,7 @@ METADATA = {
 
 @pytest.fixture
 def client(step: str) -> ModuleType:
-    return fresh(step, "client")
+    return Loaded(step_named(step)).module("client")
 
 
 class Net:

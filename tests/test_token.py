@@ -1,7 +1,5 @@
 """Step 04 on the wire, second half: a code is traded for a token, once, by whoever asked for it (OAuth 2.1 §4.1.3)."""
 
-import time
-
 import httpx2
 import jwt
 import pytest
@@ -35,7 +33,7 @@ def test_the_token_says_who_for_whom_and_how_long(world: World) -> None:
     token = world.redeem(client_id, world.code(client_id)).json()["access_token"]
     header = jwt.get_unverified_header(token)
     assert (header["typ"], header["alg"]) == ("at+jwt", "RS256")
-    claims = jwt.decode(token, world.auth_server.signing_key.public_key(), ["RS256"], audience=RESOURCE, issuer=ISSUER)
+    claims = jwt.decode(token, world.tokens.signing_key.public_key(), ["RS256"], audience=RESOURCE, issuer=ISSUER)
     assert len(claims.pop("jti")) >= 22, "128 random bits or more"
     assert claims.pop("exp") - claims.pop("iat") == 600
     assert claims == {
@@ -100,10 +98,10 @@ def test_a_code_that_was_never_given_is_refused(world: World, code: str | None) 
     refused(world.redeem(world.register()["client_id"], code), "invalid_grant")
 
 
-def test_a_code_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_expires(world: World) -> None:
     client_id = world.register()["client_id"]
     code = world.code(client_id)
-    monkeypatch.setattr(world.auth_server.time, "time", lambda later=time.time() + 61: later)
+    world.clock.ahead += 61
     refused(world.redeem(client_id, code), "invalid_grant")
 
 

@@ -13,6 +13,7 @@ from tools.catalogue import all_steps
 from tools.environment import ROOT
 
 MARKERS = ("<<<<<<< ", "=======\n", ">>>>>>> ")
+LAST = list(all_steps())[-1]
 
 
 @pytest.fixture
@@ -68,12 +69,12 @@ def test_what_follows_test_goes_to_pytest() -> None:
 # ── carry ─────────────────────────────────────────────────────────────────────
 
 
-def test_an_edit_of_step_01_arrives_in_step_05_and_in_the_lessons(copy: scratch.Scratch) -> None:
+def test_an_edit_of_step_01_arrives_in_every_later_step_and_in_the_lessons(copy: scratch.Scratch) -> None:
     copy.edit(copy.file("01", "mcp_server.py"), '"resource_name": "market mood"', '"resource_name": "mood"')
     copy.edit(copy.file("01", "client.py"), "Ask for the tools, without a token", "Knock")
     ran = copy.steps("carry", "01", "--untested")
     assert (ran.code, ran.err) == (0, "")
-    for number in ("02", "03", "04", "05"):
+    for number in list(all_steps())[1:]:
         assert '"resource_name": "mood"' in copy.file(number, "mcp_server.py").read_text(encoding="utf-8")
         assert 'say("Knock"' in copy.file(number, "client.py").read_text(encoding="utf-8")
     assert "01 -> 02: mcp_server.py, client.py" in ran.out
@@ -81,10 +82,10 @@ def test_an_edit_of_step_01_arrives_in_step_05_and_in_the_lessons(copy: scratch.
 
 
 def test_only_the_edit_travels(copy: scratch.Scratch) -> None:
-    copy.edit(copy.file("03", "auth_server.py"), '"a program without a name"', '"a program"')
+    copy.edit(copy.file("03", "clients.py"), '"a program without a name"', '"a program"')
     assert copy.steps("carry", "03", "--untested").code == 0
     changed = copy.git("diff", "--numstat", "--", "*.py").split("\n")
-    assert sorted(row.split("\t")[:2] for row in changed if row) == [["1", "1"]] * 3
+    assert sorted(row.split("\t")[:2] for row in changed if row) == [["1", "1"]] * (int(LAST) - 2)
 
 
 def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None:
@@ -113,7 +114,7 @@ def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None
 
 
 def test_an_edit_can_be_reworded_and_carried_again(copy: scratch.Scratch) -> None:
-    first, last = copy.file("02", "auth_server.py"), copy.file("05", "auth_server.py")
+    first, last = copy.file("02", "auth_server.py"), copy.file(LAST, "auth_server.py")
     copy.edit(first, "about_us = {", "about_us = {  # a small remark")
     assert copy.steps("carry", "02", "--untested").code == 0
     copy.edit(first, "# a small remark", "# a better remark")
@@ -124,8 +125,8 @@ def test_an_edit_can_be_reworded_and_carried_again(copy: scratch.Scratch) -> Non
 
 
 def test_what_was_undone_is_forgotten(copy: scratch.Scratch) -> None:
-    first, last = copy.file("02", "auth_server.py"), copy.file("05", "auth_server.py")
-    for undo in (["."], ["steps/05_token_audience_validation"]):
+    first, last = copy.file("02", "auth_server.py"), copy.file(LAST, "auth_server.py")
+    for undo in (["."], [f"steps/{all_steps()[LAST].folder}"]):
         copy.edit(first, "about_us = {", "about_us = {  # a small remark")
         assert copy.steps("carry", "02", "--untested").code == 0
         copy.git("checkout", "--quiet", *undo)
@@ -138,7 +139,7 @@ def test_what_was_undone_is_forgotten(copy: scratch.Scratch) -> None:
 
 
 def test_after_a_commit_the_next_edit_starts_anew(copy: scratch.Scratch) -> None:
-    first, last = copy.file("02", "auth_server.py"), copy.file("05", "auth_server.py")
+    first, last = copy.file("02", "auth_server.py"), copy.file(LAST, "auth_server.py")
     for word in ("one", "two "):
         copy.edit(first, "about_us = {", "about_us = {  # " + word)
         assert copy.steps("carry", "02", "--untested").code == 0
@@ -173,7 +174,7 @@ def test_a_mended_edit_goes_on_where_the_red_one_stopped(copy: scratch.Scratch) 
 
 def test_nothing_to_carry_is_said(copy: scratch.Scratch) -> None:
     assert copy.steps("carry", "02").err.strip() == "Step 02 has no uncommitted edit."
-    assert copy.steps("carry", "05").err.strip() == "Step 05 is the last: there is nowhere to carry an edit to."
+    assert copy.steps("carry", LAST).err.strip() == f"Step {LAST} is the last: there is nowhere to carry an edit to."
     (copy.root / ".git").rename(copy.root / "gone")
     ran = copy.steps("carry", "02")
     assert (ran.code, "not a git repository" in ran.err) == (1, True)

@@ -4,25 +4,20 @@ import base64
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from types import CodeType, ModuleType
-from unittest import mock
+from types import ModuleType
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import jwt
 import uvicorn
-from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.testclient import TestClient
 
-import shared.addresses
+from attacks.loaded import Loaded
 from shared.addresses import ISSUER, RESOURCE
 from shared.browser import Form
 from tools.catalogue import step_named
@@ -53,33 +48,16 @@ MCP_HEADERS = {
     "MCP-Protocol-Version": "2026-07-28",
     "Mcp-Method": "tools/list",
 }
-counter = itertools.count()
-one_key = functools.cache(rsa.generate_private_key)
-
-
-def fresh(number: str, role: str, resource: str = RESOURCE) -> ModuleType:
-    """The module of a step, executed anew: its stores are empty. Making an RSA key each time would only take time."""
-    module = ModuleType(f"fresh_{next(counter)}_{role}")
-    sys.modules[module.__name__] = module
-    with (
-        mock.patch.object(shared.addresses, "RESOURCE", resource),
-        mock.patch.object(rsa, "generate_private_key", one_key),
-    ):
-        exec(compiled(step_named(number).path / f"{role}.py"), module.__dict__)
-    return module
-
-
-@functools.cache
-def compiled(path: Path) -> CodeType:
-    return compile(path.read_text(encoding="utf-8"), path, "exec")
 
 
 class World:
-    """`auth` and `mcp` speak HTTP to the servers of a step; `auth_server` and `mcp_server` are their modules."""
+    """`auth` and `mcp` speak HTTP to the servers of a step; `auth_server`, `tokens`, `mcp_server` are their modules."""
 
     def __init__(self, number: str):
         self.number = number
         self.stack = contextlib.ExitStack()
+        self.loaded = self.stack.enter_context(Loaded(step_named(number)))
+        self.clock = self.loaded.clock
 
     def __enter__(self) -> "World":
         return self
@@ -89,7 +67,11 @@ class World:
 
     @functools.cached_property
     def auth_server(self) -> ModuleType:
-        return fresh(self.number, "auth_server")
+        return self.loaded.module("auth_server")
+
+    @functools.cached_property
+    def tokens(self) -> ModuleType:
+        return self.loaded.module("tokens")
 
     @functools.cached_property
     def auth(self) -> TestClient:
@@ -98,7 +80,7 @@ class World:
 
     @functools.cached_property
     def mcp_server(self) -> ModuleType:
-        module = fresh(self.number, "mcp_server")
+        module = self.loaded.module("mcp_server")
         if hasattr(module, "http"):
             module.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.auth_server.app))
         return module
@@ -189,8 +171,8 @@ class World:
 
     def signed(self, claims: dict, key: object = None, algorithm: str = "RS256", **header: object) -> str:
         """A token signed by the authorization server's own key unless another is given."""
-        header = {"typ": "at+jwt", "kid": self.auth_server.key_id} | header
-        return jwt.encode(claims, key or self.auth_server.signing_key, algorithm, header)
+        header = {"typ": "at+jwt", "kid": self.tokens.key_id} | header
+        return jwt.encode(claims, key or self.tokens.signing_key, algorithm, header)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shared.stop import Stop
 from tools import environment, lessons
-from tools.catalogue import ROLES, Step, after
+from tools.catalogue import Step, after
 
 CLASH_MARKER = b"<<<<<<< "
 
@@ -24,13 +24,13 @@ def carry(start: Step, say: Callable[[str], None], tested: bool = True) -> None:
     if not after(start):
         raise Stop(f"Step {start.number} is the last: there is nowhere to carry an edit to.")
     memory = Memory()
-    if not any(edited(start.path / role) for role in ROLES) and not memory.carried:
+    if not any(edited(start.path / role) for role in start.files) and not memory.carried:
         raise Stop(f"Step {start.number} has no uncommitted edit.")
     source = start
     for target in after(start):
-        for role in ROLES:
+        for role in source.files:
             hop(source, target, role, memory)
-        changed = [role for role in ROLES if edited(target.path / role)]
+        changed = [role for role in source.files if edited(target.path / role)]
         say(f"{source.number} -> {target.number}: {', '.join(changed) or 'nothing to do'}")
         if changed and tested:
             test(target, say)

@@ -10,7 +10,17 @@ from shared.stop import Stop
 from tools.environment import ROOT
 
 SWAPPED = {"MCP_PORT": str(NEIGHBOUR_PORT), "NEIGHBOUR_PORT": str(MCP_PORT)}
-ROLES = ("auth_server.py", "mcp_server.py", "client.py")
+FILES = (  # in the order in which a lesson shows them
+    "auth_server.py",
+    "clients.py",
+    "tokens.py",
+    "mcp_server.py",
+    "scopes.py",
+    "hardening.py",
+    "upstream.py",
+    "client.py",
+    "machine.py",
+)
 
 
 @dataclass(frozen=True)
@@ -20,12 +30,16 @@ class Step:
     title: str
     thesis: str
     servers: list[str]
-    touches: list[str] = field(default_factory=lambda: list(ROLES))
+    touches: list[str] = field(default_factory=list)
     budget: dict[str, int] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
         return ROOT / "steps" / self.folder
+
+    @property
+    def files(self) -> list[str]:
+        return [name for name in FILES if (self.path / name).is_file()]
 
     def module(self, role: str) -> str:
         return f"steps.{self.folder}.{role}"

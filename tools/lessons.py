@@ -1,30 +1,33 @@
 """What a step adds to the one before: that difference is the lesson, so it is generated, kept, and checked."""
 
+import os
 import subprocess
 from pathlib import Path
 
-from tools.catalogue import ROLES, Step, all_steps, before
+from tools.catalogue import Step, all_steps, before
 from tools.environment import ROOT
 
 FILE_NAME = "LESSON.diff"
+WITHOUT = ("index ", "diff --git ", "new file mode ")
 
 
 def lesson(step: Step) -> str:
-    """The unified diff of the three programs, as git draws it, without the lines that only git needs."""
+    """The unified diff of all programs, as git draws it, without the lines that only git needs."""
     previous = before(step)
-    return "".join(difference(previous.path / role, step.path / role) for role in ROLES)
+    return "".join(difference(previous.path / name, step.path / name) for name in step.files)
 
 
 def difference(old: Path, new: Path) -> str:
     options = ["--no-index", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"]
     options += ["--histogram", "--indent-heuristic", "--unified=3", "--inter-hunk-context=0"]
+    before = old.relative_to(ROOT).as_posix() if old.is_file() else os.devnull
     found = subprocess.run(
-        ["git", "diff", *options, "--", old.relative_to(ROOT).as_posix(), new.relative_to(ROOT).as_posix()],
+        ["git", "diff", *options, "--", before, new.relative_to(ROOT).as_posix()],
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
     ).stdout
-    return "".join(row for row in found.splitlines(keepends=True) if not row.startswith(("index ", "diff --git ")))
+    return "".join(row for row in found.splitlines(keepends=True) if not row.startswith(WITHOUT))
 
 
 def counted(diff: str) -> dict[str, tuple[int, int]]:

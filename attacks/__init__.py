@@ -1,0 +1,1 @@
+"""The fourth program: whoever wants in and should not get in."""
