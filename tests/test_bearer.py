@@ -136,8 +136,8 @@ def test_a_token_for_another_door_stays_outside(world: World, audience: object) 
 def test_another_issuer_is_not_believed(world: World, issuer: object) -> None:
     # PyJWT itself will not write an issuer that is no text, so such a payload is signed as it stands
     payload = json.dumps(world.claims(iss=issuer)).encode()
-    header = {"typ": "at+jwt", "kid": world.tokens.key_id}
-    refused(world, jwt.PyJWS().encode(payload, world.tokens.signing_key, "RS256", header))
+    header = {"typ": "at+jwt", "kid": world.token_room.key_id}
+    refused(world, jwt.PyJWS().encode(payload, world.token_room.signing_key, "RS256", header))
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_another_issuer_is_not_believed(world: World, issuer: object) -> None:
 )
 def test_a_token_has_its_time(world: World, changes: dict) -> None:
     payload = json.dumps(world.claims(**changes)).encode()
-    header = {"typ": "at+jwt", "kid": world.tokens.key_id}
-    refused(world, jwt.PyJWS().encode(payload, world.tokens.signing_key, "RS256", header))
+    header = {"typ": "at+jwt", "kid": world.token_room.key_id}
+    refused(world, jwt.PyJWS().encode(payload, world.token_room.signing_key, "RS256", header))
 
 
 @pytest.mark.parametrize("seconds", [-25, 25])
@@ -170,8 +170,8 @@ def test_two_clocks_may_differ_a_little(world: World, seconds: int) -> None:
 @pytest.mark.parametrize("value", [None, "", 5, ["alice"], {}])
 def test_every_required_claim_is_there_and_a_text(world: World, name: str, value: object) -> None:
     payload = json.dumps(world.claims(**{name: value})).encode()
-    header = {"typ": "at+jwt", "kid": world.tokens.key_id}
-    refused(world, jwt.PyJWS().encode(payload, world.tokens.signing_key, "RS256", header))
+    header = {"typ": "at+jwt", "kid": world.token_room.key_id}
+    refused(world, jwt.PyJWS().encode(payload, world.token_room.signing_key, "RS256", header))
 
 
 @pytest.mark.parametrize("scope", [None, 5, [], "", "a  b"])
@@ -196,18 +196,18 @@ def test_a_tampered_token_stays_outside(world: World) -> None:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", "RS256"])
 def test_a_token_without_a_signature_stays_outside(world: World, algorithm: str) -> None:
-    header = {"typ": "at+jwt", "kid": world.tokens.key_id, "alg": algorithm}
+    header = {"typ": "at+jwt", "kid": world.token_room.key_id, "alg": algorithm}
     refused(world, raw_jwt(header, world.claims()))
     refused(world, raw_jwt(header, world.claims(), b"signature"))
 
 
 def test_the_public_key_is_not_a_shared_secret(world: World) -> None:
-    public = world.tokens.signing_key.public_key()
+    public = world.token_room.signing_key.public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     for secret in (pem, world.auth.get("/jwks").content):
         signed = jwt.api_jws.PyJWS()
         signed._algorithms["HS256"].prepare_key = lambda key: key  # PyJWT refuses to do this; an attacker would not
-        header = {"typ": "at+jwt", "kid": world.tokens.key_id}
+        header = {"typ": "at+jwt", "kid": world.token_room.key_id}
         refused(world, signed.encode(json.dumps(world.claims()).encode(), secret, "HS256", header))
 
 
@@ -232,14 +232,14 @@ def test_an_extension_we_do_not_understand_opens_nothing(world: World, crit: obj
     header = {
         "typ": "at+jwt",
         "alg": "RS256",
-        "kid": world.tokens.key_id,
+        "kid": world.token_room.key_id,
         "crit": crit,
         "b64": True,
         "x-unknown": 1,
     }
     unsigned = raw_jwt(header, world.claims()).rstrip(".")
     algorithm = jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256)
-    signature = algorithm.sign(unsigned.encode(), world.tokens.signing_key)
+    signature = algorithm.sign(unsigned.encode(), world.token_room.signing_key)
     refused(world, unsigned + raw_jwt({}, {}, signature)[-343:])
 
 
@@ -338,8 +338,8 @@ def test_garbage_never_makes_us_ask(world: World) -> None:
 def test_a_new_key_is_learned_and_a_withdrawn_one_forgotten(world: World) -> None:
     keys, old = Keys(world), world.access_token()
     assert opens(world, old)
-    world.tokens.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    world.tokens.key_id = "the new one"
+    world.token_room.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    world.token_room.key_id = "the new one"
     both = keys.keys["keys"] + world.auth.get("/jwks").json()["keys"]
     keys.keys = {"keys": both}
     assert opens(world, world.access_token()), "learned at once"

@@ -1,0 +1,326 @@
+"""A step's servers within reach: in this process behind test clients, or wherever they listen. And an honest client.
+
+`auth` and `mcp` are connections to the two servers. The honest words (`register`, `code`, `tokens`, `list_tools`, …)
+prepare an attack, and show afterwards that nobody else was harmed.
+"""
+
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import Iterator
+from types import ModuleType
+
+import httpx2
+import jwt
+from starlette.testclient import TestClient
+
+from attacks.core import NotHere, answer_in, json_object
+from attacks.loaded import Clock, Loaded
+from shared.addresses import ISSUER, RESOURCE
+from shared.browser import Form
+from shared.console import SECRETS
+from shared.serving import LogRequests
+from tools.catalogue import Step, step_named
+
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # the pair of RFC 7636, appendix B
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+CALLBACK = "http://127.0.0.1:4567/callback"
+PASSWORDS = {"alice": "wonderland", "bob": "builder"}
+BASIC = "mcp:tools:sentiment mcp:resources:customer-data:read"
+REBALANCE = "mcp:exec:workflows:rebalance"
+NATIVE = {
+    "client_name": "A test",
+    "application_type": "native",
+    "redirect_uris": ["http://127.0.0.1/callback"],
+    "token_endpoint_auth_method": "none",
+}
+NEWEST = "2026-07-28"
+META = {
+    "io.modelcontextprotocol/protocolVersion": NEWEST,
+    "io.modelcontextprotocol/clientInfo": {"name": "a test", "version": "0"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+MCP_HEADERS = ACCEPT | {"MCP-Protocol-Version": NEWEST, "Mcp-Method": "tools/list"}
+HOME = ("127.0.0.1", 50_000)  # where the honest client sits
+ELSEWHERE = ("203.0.113.66", 50_000)
+
+
+class World:
+    """The words. Where the servers are is for those who inherit."""
+
+    number: str
+    issuer = ISSUER
+    resource = RESOURCE
+    auth: httpx2.Client
+    mcp: httpx2.Client
+    clock: Clock
+    loaded: Loaded
+
+    def __enter__(self) -> "World":
+        self.exchanges: list[httpx2.Response] = []
+        self.secrets: set[str] = {VERIFIER, *PASSWORDS.values()}
+        return self
+
+    def browser(self, address: tuple[str, int] = HOME) -> httpx2.Client:
+        """Another browser: no cookies of ours, and perhaps another address."""
+        raise NotImplementedError
+
+    def caller(self, address: tuple[str, int] = ELSEWHERE) -> httpx2.Client:
+        """Another connection to the MCP server."""
+        raise NotImplementedError
+
+    def signed(self, claims: dict, key: object = None, algorithm: str = "RS256", **header: object) -> str:
+        """A token as the authorization server would sign it, whatever it says."""
+        raise NotImplementedError
+
+    def later(self, seconds: float) -> None:
+        """Let time pass for the servers."""
+        raise NotImplementedError
+
+    def remember(self, answer: httpx2.Response) -> None:
+        """Every exchange is kept, and every secret in it is known: none may turn up in a log or an error."""
+        answer.read()
+        self.exchanges.append(answer)
+        found = json_object(answer) | answer_in(answer)
+        self.secrets |= {value for name, value in found.items() if name in SECRETS and isinstance(value, str)}
+
+    # the words of an honest client
+
+    def register(self, **changes: object) -> dict:
+        return self.auth.post("/register", json=NATIVE | changes).raise_for_status().json()
+
+    def ask(self, client_id: str, **changes: str | None) -> dict[str, str]:
+        """An authorization request; a change to None leaves the parameter out."""
+        ask = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": CALLBACK,
+            "scope": BASIC,
+            "state": "the state",
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+            "resource": self.resource,
+        }
+        return {name: value for name, value in (ask | changes).items() if value is not None}
+
+    def page(self, ask: dict, browser: httpx2.Client | None = None) -> dict[str, list[str]]:
+        """What the form on the consent page would send."""
+        page = (browser or self.auth).get("/authorize", params=ask)
+        assert page.status_code == 200, page.text
+        fields: dict[str, list[str]] = {}
+        for name, value in Form(page.text).fields:
+            fields.setdefault(name, []).append(value)
+        return fields
+
+    def consent(
+        self,
+        ask: dict,
+        username: str = "alice",
+        decision: str = "allow",
+        browser: httpx2.Client | None = None,
+        **changes: object,
+    ) -> httpx2.Response:
+        """Open the page, sign in, press a button."""
+        fields = self.page(ask, browser) | {"username": username, "password": PASSWORDS.get(username, "")}
+        return (browser or self.auth).post("/consent", data=fields | {"decision": decision} | changes)
+
+    def code(self, client_id: str, username: str = "alice", **changes: str) -> str:
+        return answer_in(self.consent(self.ask(client_id, **changes), username))["code"]
+
+    def redeem(self, client_id: str, code: str, **changes: object) -> httpx2.Response:
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": client_id,
+            "code": code,
+            "code_verifier": VERIFIER,
+            "resource": self.resource,
+        }
+        return self.auth.post("/token", data={k: v for k, v in (form | changes).items() if v is not None})
+
+    def tokens(self, client_id: str, username: str = "alice", **changes: str) -> dict:
+        """The whole answer of /token, for a code that this person allows."""
+        code = self.code(client_id, username, **changes)
+        changes = {name: value for name, value in changes.items() if name == "resource"}
+        return self.redeem(client_id, code, **changes).raise_for_status().json()
+
+    def access_token(self, username: str = "alice", **changes: str) -> str:
+        return self.tokens(self.register()["client_id"], username, **changes)["access_token"]
+
+    def with_refresh(self, username: str = "alice", **changes: str) -> tuple[str, dict]:
+        """A client that may refresh, and the answer of /token with its first refresh token."""
+        client = self.register(grant_types=["authorization_code", "refresh_token"])
+        found = self.tokens(client["client_id"], username, **changes)
+        if "refresh_token" not in found:
+            raise NotHere("no refresh tokens")
+        return client["client_id"], found
+
+    def refresh(self, client_id: str, refresh_token: str, **changes: object) -> httpx2.Response:
+        form = {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": refresh_token}
+        return self.auth.post("/token", data={k: v for k, v in (form | changes).items() if v is not None})
+
+    def list_tools(self, *authorization: str, **options: object) -> httpx2.Response:
+        """`tools/list` with these Authorization headers: none, one, or more than there should be."""
+        headers = [*MCP_HEADERS.items(), *(("Authorization", value) for value in authorization)]
+        return self.mcp.post("/mcp", json=LIST_TOOLS, headers=headers, **options)
+
+    def send(self, token: str, method: str, name: str = "", headers: dict | None = None, **params: object):
+        """One MCP message of the newest protocol; a header set to None is left out."""
+        wanted = MCP_HEADERS | {"Mcp-Method": method, "Authorization": f"Bearer {token}"}
+        wanted |= ({"Mcp-Name": name} if name else {}) | (headers or {})
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params | {"_meta": META}}
+        kept = {header: value for header, value in wanted.items() if value is not None}
+        return self.mcp.post("/mcp", json=message, headers=kept)
+
+    def call(self, token: str, tool: str, headers: dict | None = None, **arguments: object) -> httpx2.Response:
+        return self.send(token, "tools/call", tool, headers, name=tool, arguments=arguments)
+
+    def read(self, token: str, uri: str, headers: dict | None = None) -> httpx2.Response:
+        return self.send(token, "resources/read", uri, headers, uri=uri)
+
+    def honest_flow_works(self) -> bool:
+        if self.number < "04":
+            return self.mcp.post("/mcp").status_code == 401
+        return self.list_tools(f"Bearer {self.access_token()}").status_code == 200
+
+    # the words of a forger
+
+    def claims(self, **changes: object) -> dict:
+        now = int(time.time() + self.clock.ahead)
+        claims = {
+            "iss": self.issuer,
+            "aud": self.resource,
+            "sub": "alice",
+            "client_id": "some client",
+            "scope": BASIC,
+            "iat": now,
+            "exp": now + 600,
+            "jti": "some number",
+        }
+        return {name: value for name, value in (claims | changes).items() if value is not None}
+
+
+class InProcess(World):
+    """A step in this process. `auth_server`, `tokens`, `mcp_server` are its modules."""
+
+    def __init__(self, number: str, raise_server_exceptions: bool = True):
+        self.number = number
+        self.loud = raise_server_exceptions
+        self.stack = contextlib.ExitStack()
+        self.loaded = self.stack.enter_context(Loaded(step_named(number)))
+        self.clock = self.loaded.clock
+
+    @property
+    def step(self) -> Step:
+        return self.loaded.step
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    @functools.cached_property
+    def auth_server(self) -> ModuleType:
+        return self.loaded.module("auth_server")
+
+    @functools.cached_property
+    def token_room(self) -> ModuleType:
+        return self.loaded.module("tokens")
+
+    @functools.cached_property
+    def mcp_server(self) -> ModuleType:
+        module = self.loaded.module("mcp_server")
+        if hasattr(module, "http"):
+            module.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.auth_server.app))
+        return module
+
+    def connect(self, authorization_server: object) -> None:
+        """Whom the MCP server reaches when it asks for keys."""
+        self.mcp_server.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(authorization_server))
+
+    @functools.cached_property
+    def auth(self) -> TestClient:
+        return self.stack.enter_context(self.browser())
+
+    @functools.cached_property
+    def mcp(self) -> TestClient:
+        return self.stack.enter_context(self.caller(HOME))
+
+    def browser(self, address: tuple[str, int] = HOME) -> TestClient:
+        return self.client(self.auth_server.app, self.issuer, address)
+
+    def caller(self, address: tuple[str, int] = ELSEWHERE) -> TestClient:
+        return self.client(self.mcp_server.app, self.resource.removesuffix("/mcp"), address)
+
+    def client(self, app: object, origin: str, address: tuple[str, int]) -> TestClient:
+        found = TestClient(LogRequests(app), origin, self.loud, follow_redirects=False, client=address)
+        found.event_hooks = {"response": [self.remember]}
+        return found
+
+    def signed(self, claims: dict, key: object = None, algorithm: str = "RS256", **header: object) -> str:
+        if not hasattr(self.token_room, "key_id"):
+            return jwt.encode(claims, key or self.token_room.signing_key, algorithm, {"typ": "at+jwt"} | header)
+        header = {"typ": "at+jwt", "kid": self.token_room.key_id} | header
+        return jwt.encode(claims, key or self.token_room.signing_key, algorithm, header)
+
+    def later(self, seconds: float) -> None:
+        self.clock.ahead += seconds
+
+
+class Remote(World):
+    """Servers that listen somewhere. Their clock is their own, and so is their key."""
+
+    def __init__(self, number: str, issuer: str, resource: str):
+        self.number, self.issuer, self.resource = number, issuer, resource
+        self.clock = Clock()
+        self.stack = contextlib.ExitStack()
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    @functools.cached_property
+    def auth(self) -> httpx2.Client:
+        return self.browser()
+
+    @functools.cached_property
+    def mcp(self) -> httpx2.Client:
+        return self.caller()
+
+    def browser(self, address: tuple[str, int] = HOME) -> httpx2.Client:
+        if address != HOME:
+            raise NotHere("needs a second address")
+        return self.client(self.issuer)
+
+    def caller(self, address: tuple[str, int] = HOME) -> httpx2.Client:
+        return self.client(self.resource.removesuffix("/mcp"))
+
+    def client(self, origin: str) -> httpx2.Client:
+        client = httpx2.Client(base_url=origin, timeout=10, event_hooks={"response": [self.remember]})
+        return self.stack.enter_context(client)
+
+    def signed(self, claims: dict, key: object = None, algorithm: str = "RS256", **header: object) -> str:
+        raise NotHere("needs the key of the authorization server")
+
+    def later(self, seconds: float) -> None:
+        raise NotHere("needs the clock of the servers")
+
+
+@contextlib.contextmanager
+def listening_to_logs() -> Iterator[list[str]]:
+    """Everything that the servers write down while the block runs."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(self.format(record))
+
+    listener, root = Listener(), logging.getLogger()
+    before = root.level, root.handlers
+    root.handlers = [listener]
+    root.setLevel(logging.INFO)
+    for talkative in ("mcp", "httpx2", "httpcore2"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    try:
+        yield said
+    finally:
+        root.level, root.handlers = before
