@@ -17,6 +17,13 @@ def port_from_environment(name: str, default: int) -> int:
     return int(value)
 
 
+def seconds_from_environment(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise SystemExit(f"{name}={value} is not a time: give whole seconds, like {default}.")
+    return int(value)
+
+
 AS_PORT = port_from_environment("AS_PORT", 9000)
 MCP_PORT = port_from_environment("MCP_PORT", 8000)
 NEIGHBOUR_PORT = port_from_environment("NEIGHBOUR_PORT", 8001)

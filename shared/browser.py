@@ -24,6 +24,7 @@ from shared.console import line, note, shortened_url
 from shared.stop import Stop
 
 FIVE_MINUTES = 300  # seconds
+visitor_presses = "allow"
 GOODBYE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Done</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <style>:root{color-scheme:light dark}body{max-width:31rem;margin:10vh auto;padding:1rem;font:1rem/1.5 system-ui}</style>
@@ -64,17 +65,19 @@ class Callback:
         """Open `url` in the person's browser, or let the visitor go there."""
         if somebody_is_there():
             note("Your browser opens now. If it does not, open this address yourself:")
+            if visitor_presses != "allow":
+                note(f"This time, press {visitor_presses}.")
             line(url)
             note("Waiting for you, five minutes at most. Ctrl-C ends it.")
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         else:
-            note("No browser here, so a small visitor goes there and fills in the form as alice:")
+            note(f"No browser here: a small visitor goes there, fills in the form as alice, presses {visitor_presses}:")
             line(url)
             threading.Thread(target=self.visit, args=(url,), daemon=True).start()
 
     def visit(self, url: str) -> None:
         try:
-            visit(url)
+            visit(url, press=visitor_presses)
         except Exception as error:
             self.visits.put(error)
 
@@ -89,6 +92,17 @@ class Callback:
                 return visit
             check_still_there(ISSUER)
         raise Stop("Nobody answered within five minutes. Start again when you are ready.")
+
+
+@contextlib.contextmanager
+def the_visitor_presses(button: str) -> Iterator[None]:
+    """For the length of the block, consent is answered this way."""
+    global visitor_presses
+    before, visitor_presses = visitor_presses, button
+    try:
+        yield
+    finally:
+        visitor_presses = before
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl, urlsplit
 
@@ -96,6 +97,12 @@ def say(what: str, why: str = "") -> None:
 
 def note(text: str) -> None:
     line((text, "yellow"))
+
+
+def wait(what: str, seconds: float) -> None:
+    """Let time pass, and say so."""
+    note(f"We wait {what}: {seconds:g} seconds.")
+    time.sleep(seconds)
 
 
 def learned(*facts: str) -> None:

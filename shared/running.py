@@ -13,11 +13,13 @@ from types import FrameType
 
 import httpx2
 
+from shared.console import note
 from shared.serving import PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
 from shared.stop import Stop
 
 PATIENCE = 30  # seconds until a server must be up
 FAREWELL = 3  # seconds until a server must be gone
+ours: dict[str, "Started"] = {}  # the servers that this very process has started, by name
 
 
 @dataclass(frozen=True)
@@ -41,37 +43,88 @@ def running(
     check_free([program.port for program in programs])
     with contextlib.ExitStack() as stack:
         stack.enter_context(ended_like_ctrl_c())
-        processes = [stack.enter_context(process(program, logs)) for program in programs]
-        stack.callback(lambda: [started.stdin.close() for started in processes])  # all at once, then wait for each
+        servers = [stack.enter_context(process(program, logs)) for program in programs]
+        stack.callback(lambda: [started.process.stdin.close() for started in servers])  # all at once, then wait
         meanwhile()
-        http = stack.enter_context(httpx2.Client(timeout=1))
-        for program, started in zip(programs, processes):
-            wait_until_healthy(program, started, logs, http)
+        for started in servers:
+            started.wait_until_healthy()
+        ours.update({started.program.name: started for started in servers})
+        stack.callback(ours.clear)
         yield
 
 
 @contextlib.contextmanager
-def process(program: Program, logs: Path | None) -> Iterator[subprocess.Popen]:
-    """One server. Its input is a pipe that we hold; when it ends, by our hand or our death, the server stops."""
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log_file(program, logs).open("wb")) if logs else None
-        started = subprocess.Popen(
-            [sys.executable, "-m", program.module],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT if output else None,
-            env=os.environ | {STOP_AT_END_OF_INPUT: "1", PROGRAM_NAME: program.name} | program.environment,
-            **OUT_OF_REACH_OF_CTRL_C,
-        )
+def process(program: Program, logs: Path | None) -> Iterator["Started"]:
+    """One server, which is gone after the block, however it ends."""
+    if logs:
+        logs.mkdir(parents=True, exist_ok=True)
+        log_file(program, logs).unlink(missing_ok=True)
+    started = Started(program, logs)
+    started.start()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@dataclass
+class Started:
+    """A server that we hold by its input, a pipe: when that ends, by our hand or our death, the server stops."""
+
+    program: Program
+    logs: Path | None
+    process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        program = self.program
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(log_file(program, self.logs).open("ab")) if self.logs else None
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", program.module],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                env=os.environ | {STOP_AT_END_OF_INPUT: "1", PROGRAM_NAME: program.name} | program.environment,
+                **OUT_OF_REACH_OF_CTRL_C,
+            )
+
+    def stop(self) -> None:
+        self.process.stdin.close()
         try:
-            yield started
-        finally:
-            started.stdin.close()
-            try:
-                started.wait(FAREWELL)
-            except subprocess.TimeoutExpired:
-                started.kill()
-                started.wait()
+            self.process.wait(FAREWELL)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def wait_until_healthy(self) -> None:
+        name, port, deadline = self.program.name, self.program.port, time.monotonic() + PATIENCE
+        with httpx2.Client(timeout=1) as http:
+            while time.monotonic() < deadline:
+                if self.process.poll() is not None:
+                    said = log_file(self.program, self.logs).read_text(errors="replace").strip() if self.logs else ""
+                    raise Stop(f"The {name} stopped as soon as it started. {said}".strip())
+                with contextlib.suppress(httpx2.TransportError):
+                    http.get(f"http://localhost:{port}/health").raise_for_status()
+                    return
+                time.sleep(0.03)
+        raise Stop(f"The {name} did not answer on port {port} within {PATIENCE} seconds.")
+
+
+def stop(name: str) -> bool:
+    """End one of our servers now; False, with a word of why, if it is not ours to end."""
+    if name not in ours:
+        note(f"The next chapter ends the {name}, which this program has not started: `python -m steps run` shows it.")
+        return False
+    ours[name].stop()
+    return True
+
+
+def restart(name: str) -> bool:
+    """End one of our servers and start it again: what it remembered is gone."""
+    if stopped := stop(name):
+        ours[name].start()
+        ours[name].wait_until_healthy()
+    return stopped
 
 
 # The terminal sends Ctrl-C to everybody in its group. Only we should get it; we end the servers ourselves.
@@ -82,21 +135,7 @@ else:
 
 
 def log_file(program: Program, logs: Path) -> Path:
-    logs.mkdir(parents=True, exist_ok=True)
     return logs / f"{program.name}.log"
-
-
-def wait_until_healthy(program: Program, started: subprocess.Popen, logs: Path | None, http: httpx2.Client) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if started.poll() is not None:
-            said = log_file(program, logs).read_text(errors="replace").strip() if logs else ""
-            raise Stop(f"The {program.name} stopped as soon as it started. {said}".strip())
-        with contextlib.suppress(httpx2.TransportError):
-            http.get(f"http://localhost:{program.port}/health").raise_for_status()
-            return
-        time.sleep(0.03)
-    raise Stop(f"The {program.name} did not answer on port {program.port} within {PATIENCE} seconds.")
 
 
 @contextlib.contextmanager

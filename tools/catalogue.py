@@ -1,5 +1,6 @@
 """The steps, as steps/steps.toml tells them."""
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class Step:
     servers: list[str]
     touches: list[str] = field(default_factory=list)
     budget: dict[str, int] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)  # what the servers are told if nobody says otherwise
 
     @property
     def path(self) -> Path:
@@ -46,10 +48,11 @@ class Step:
 
     def programs(self) -> list[Program]:
         """The servers to start. The neighbour is the same MCP server at another address."""
+        told = {name: os.environ.get(name, value) for name, value in self.environment.items()}
         known = {
-            "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT),
-            "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT),
-            "neighbour": Program("neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, SWAPPED),
+            "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT, told),
+            "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT, told),
+            "neighbour": Program("neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, told | SWAPPED),
         }
         return [known[name] for name in self.servers]
 

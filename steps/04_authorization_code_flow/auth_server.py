@@ -19,8 +19,25 @@ from shared.bodies import BadBody, read_form
 from shared.pages import STYLE, page
 from shared.serving import HEALTH, serve
 
-from .clients import AUTH_METHODS, LOOPBACK, NO_STORE, REGISTRABLE, SCOPES, OAuthError, clients, once_each, register
-from .tokens import CODE_LIFETIME, RESOURCES, grants, names_a_resource, registered_scope, token
+from .clients import (
+    AUTH_METHODS,
+    LOOPBACK,
+    NO_STORE,
+    REGISTRABLE,
+    SCOPES,
+    OAuthError,
+    clients,
+    once_each,
+    register,
+)
+from .tokens import (
+    CODE_LIFETIME,
+    RESOURCES,
+    grants,
+    names_a_resource,
+    registered_scope,
+    token,
+)
 
 # ── what we remember ──────────────────────────────────────────────────────────
 

@@ -270,6 +270,10 @@ def redeem(http: httpx2.Client, server: dict, client: dict, pending: Pending, co
         },
     )
     show(answer)
+    return tokens_in(answer)
+
+
+def tokens_in(answer: httpx2.Response) -> dict:
     tokens = json_object(answer)
     usable = isinstance(tokens.get("access_token"), str) and str(tokens.get("token_type")).lower() == "bearer"
     if answer.status_code != 200 or not usable:
