@@ -1,0 +1,419 @@
+"""Step 06 · every no says what to do next.
+
+The client: it knows the address of one MCP server and finds out everything else by asking.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections import Counter
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import anyio
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from shared.addresses import RESOURCE
+from shared.browser import the_visitor_presses, waiting_for_redirect
+from shared.console import Stop, learned, note, run, say, sentence_for, show, wait, watch
+from shared.running import restart, stop
+
+# ── what we remember ──────────────────────────────────────────────────────────
+
+MCP = "io.modelcontextprotocol"
+VERSION = "2026-07-28"
+HEADERS = {"MCP-Protocol-Version": VERSION}
+META = {f"{MCP}/protocolVersion": VERSION, f"{MCP}/clientCapabilities": {}}
+LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}
+
+ABOUT_US = {
+    "client_name": "Workshop client",
+    "application_type": "native",
+    "redirect_uris": ["http://127.0.0.1/callback"],  # the port is chosen at run time: RFC 8252 §7.3
+    "grant_types": ["authorization_code", "refresh_token"],
+    "response_types": ["code"],
+    "token_endpoint_auth_method": "none",
+}
+registrations: dict[str, dict] = {}  # by issuer: a client_id means nothing to any other server
+STEP_UPS = 2  # for one operation
+TRIES = 4  # for one call
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An authorization request under way: what must be remembered until the user comes back."""
+
+    issuer: str
+    resource: str
+    redirect_uri: str
+    state: str
+    code_verifier: str
+
+
+# ── rules ─────────────────────────────────────────────────────────────────────
+
+
+def describes_this_resource(metadata: dict, resource: str) -> None:
+    if metadata.get("resource") != resource:
+        raise Stop(f"The metadata is about {metadata.get('resource')!r}, not {resource}.")  # RFC 9728 §3.3
+
+
+def names_authorization_servers(metadata: dict, resource: str) -> None:
+    servers = metadata.get("authorization_servers")
+    if not isinstance(servers, list) or not servers or not isinstance(servers[0], str):
+        raise Stop("The metadata names no authorization server, and we do not guess one.")
+
+
+RESOURCE_METADATA_RULES = (
+    describes_this_resource,
+    names_authorization_servers,
+)
+
+
+def same_issuer(metadata: dict, issuer: str) -> None:
+    if metadata.get("issuer") != issuer:
+        raise Stop(f"We asked {issuer}, and {metadata.get('issuer')!r} answered.")  # RFC 8414 §3.3
+
+
+def offers_s256(metadata: dict, issuer: str) -> None:
+    methods = metadata.get("code_challenge_methods_supported")
+    if not isinstance(methods, list) or "S256" not in methods:
+        raise Stop(f"{issuer} does not offer PKCE with S256, so we do not start.")  # OAuth 2.1 §7.5.2
+
+
+def names_endpoints(metadata: dict, issuer: str) -> None:
+    for name in ("authorization_endpoint", "token_endpoint"):
+        if not isinstance(metadata.get(name), str):
+            raise Stop(f"{issuer} does not say where its {name} is.")  # RFC 8414 §2
+
+
+SERVER_METADATA_RULES = (
+    same_issuer,
+    offers_s256,
+    names_endpoints,
+)
+
+
+def from_the_same_issuer(answer: dict[str, str], pending: Pending, server: dict) -> None:
+    promised = server.get("authorization_response_iss_parameter_supported") is True
+    if ("iss" in answer or promised) and answer.get("iss") != pending.issuer:
+        raise Stop("The answer does not come from the authorization server we asked.")  # RFC 9207 §2.4
+
+
+def carries_a_code(answer: dict[str, str], pending: Pending, server: dict) -> None:
+    if "code" not in answer:
+        why = answer.get("error_description") or answer.get("error") or "it sent no code"
+        raise Stop(f"The authorization server says no: {why!r}.")  # OAuth 2.1 §4.1.2.1
+
+
+ANSWER_RULES = (
+    from_the_same_issuer,
+    carries_a_code,
+)
+
+# ── requests ──────────────────────────────────────────────────────────────────
+
+CHALLENGE_PART = re.compile(
+    r"""
+    (?P<name>[^\s,="]+) \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^\s,"]+) )
+    | (?P<scheme>[^\s,="]+)
+    """,
+    re.VERBOSE,
+)
+
+
+def bearer_challenge(answer: httpx2.Response) -> dict[str, str]:
+    """The parameters of the Bearer challenge, whichever challenges stand beside it: RFC 9110 §11.6.1."""
+    challenges: dict[str, dict[str, str]] = {}
+    for header in answer.headers.get_list("www-authenticate"):
+        parameters: dict[str, str] = {}
+        for part in CHALLENGE_PART.finditer(header):
+            if part["scheme"]:
+                parameters = challenges.setdefault(part["scheme"].lower(), {})
+            else:
+                parameters[part["name"].lower()] = part["plain"] or re.sub(r"\\(.)", r"\1", part["quoted"])
+    return challenges.get("bearer", {})
+
+
+def resource_metadata_urls(resource: str) -> list[str]:
+    """Between host and path, and then without the path: RFC 9728 §3.1."""
+    parts = urlsplit(resource)
+    root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
+    query = f"?{parts.query}" if parts.query else ""
+    return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
+
+
+def server_metadata_urls(issuer: str) -> list[str]:
+    """OAuth's place, then OpenID Connect's two: RFC 8414 §5."""
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    return [
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
+        *([f"{origin}{path}/.well-known/openid-configuration"] if path else []),
+    ]
+
+
+def json_object(answer: httpx2.Response) -> dict:
+    """What the server sent; empty if that is not a JSON object."""
+    try:
+        found = answer.json()
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def first_document(http: httpx2.Client, urls: list[str]) -> dict:
+    for url in urls:
+        answer = http.get(url, headers=HEADERS)
+        show(answer)
+        if answer.status_code == 404:
+            continue
+        document = json_object(answer)
+        if answer.status_code != 200 or not document:
+            raise Stop(f"{url} should be a JSON document, and is not.")  # RFC 9728 §3.2, RFC 8414 §3.2
+        return document
+    raise Stop(f"There is no metadata at {' nor at '.join(urls)}.")
+
+
+def find_resource(http: httpx2.Client, resource: str) -> tuple[dict, dict[str, str]]:
+    say("Ask for the tools, without a token", "A good no says where to go next. RFC 9728 §5.1")
+    answer = http.post(resource, json=LIST_TOOLS, headers=HEADERS | {"Mcp-Method": "tools/list"})
+    show(answer)
+    if answer.status_code != 401:
+        raise Stop(f"{resource} is not protected: it answered {answer.status_code}.")
+    challenge = bearer_challenge(answer)
+    say("Read the metadata of the MCP server", "It names the authorization servers. RFC 9728 §3.1")
+    named = challenge.get("resource_metadata")
+    metadata = first_document(http, [named] if named else resource_metadata_urls(resource))
+    for rule in RESOURCE_METADATA_RULES:
+        rule(metadata, resource)
+    return metadata, challenge
+
+
+def find_server(http: httpx2.Client, issuer: str) -> dict:
+    say("Read the metadata of the authorization server", "It says where, and how. RFC 8414 §3.1")
+    metadata = first_document(http, server_metadata_urls(issuer))
+    for rule in SERVER_METADATA_RULES:
+        rule(metadata, issuer)
+    return metadata
+
+
+def register(http: httpx2.Client, server: dict) -> dict:
+    if server["issuer"] in registrations:
+        return registrations[server["issuer"]]
+    if not isinstance(server.get("registration_endpoint"), str):
+        raise Stop(f"{server['issuer']} offers no dynamic registration, and has given us no client_id.")
+    say("Register", "The server has never heard of us; now it gives us a name. RFC 7591 §3.1")
+    answer = http.post(server["registration_endpoint"], json=ABOUT_US)
+    show(answer)
+    client = json_object(answer)
+    if answer.status_code != 201 or not isinstance(client.get("client_id"), str):
+        why = client.get("error_description") or client.get("error") or answer.status_code
+        raise Stop(f"The authorization server does not register us: {why!r}.")  # RFC 7591 §3.2.2
+    registrations[server["issuer"]] = client
+    return client
+
+
+def authorize(server: dict, client: dict, resource: str, scope: str) -> tuple[Pending, str]:
+    with waiting_for_redirect() as callback:
+        pending = Pending(
+            issuer=server["issuer"],
+            resource=resource,
+            redirect_uri=callback.uri,
+            state=secrets.token_urlsafe(32),
+            code_verifier=secrets.token_urlsafe(32),
+        )
+        digest = hashlib.sha256(pending.code_verifier.encode()).digest()
+        query = {
+            "response_type": "code",
+            "client_id": client["client_id"],
+            "redirect_uri": pending.redirect_uri,
+            "scope": scope,
+            "state": pending.state,
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            "resource": resource,
+        }
+        say("Send the user to the authorization server", "Our secret stays; its hash goes. RFC 7636 §4.3")
+        known = urlencode({name: value for name, value in query.items() if value})
+        endpoint = server["authorization_endpoint"]
+        callback.send_user_to(endpoint + ("&" if "?" in endpoint else "?") + known)  # OAuth 2.1 §3.1
+        answer = answer_in(callback.wait())
+        while not hmac.compare_digest(answer.get("state", "").encode(), pending.state.encode()):
+            note("Somebody brought a state that is not ours. We drop it and keep waiting. RFC 9700 §4.7")
+            answer = answer_in(callback.wait())
+    for rule in ANSWER_RULES:
+        rule(answer, pending, server)
+    return pending, answer["code"]
+
+
+def answer_in(visit: str) -> dict[str, str]:
+    """Every name once: an answer that says a thing twice says nothing. OAuth 2.1 §3.1"""
+    pairs = parse_qsl(urlsplit(visit).query)
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else {}
+
+
+def redeem(http: httpx2.Client, server: dict, client: dict, pending: Pending, code: str) -> dict:
+    say("Trade the code for a token", "The secret proves that we are the ones who asked. RFC 7636 §4.5")
+    answer = http.post(
+        server["token_endpoint"],
+        data={
+            "grant_type": "authorization_code",
+            "client_id": client["client_id"],
+            "code": code,
+            "code_verifier": pending.code_verifier,
+            "redirect_uri": pending.redirect_uri,
+            "resource": pending.resource,
+        },
+    )
+    show(answer)
+    return tokens_in(answer)
+
+
+def tokens_in(answer: httpx2.Response) -> dict:
+    tokens = json_object(answer)
+    usable = isinstance(tokens.get("access_token"), str) and str(tokens.get("token_type")).lower() == "bearer"
+    if answer.status_code != 200 or not usable:
+        why = tokens.get("error_description") or tokens.get("error") or answer.status_code
+        raise Stop(f"The authorization server gives no token: {why!r}.")  # OAuth 2.1 §3.2.4
+    return tokens
+
+
+async def use_tools(resource: str, access_token: str) -> None:
+    headers = {"Authorization": f"Bearer {access_token}"}  # OAuth 2.1 §5.1.1
+    async with httpx2.AsyncClient(headers=headers, event_hooks={"response": [watch]}, timeout=10) as http:
+        say("Open the door with the token", "Every request carries it, in this header. OAuth 2.1 §5.1.1")
+        async with Client(streamable_http_client(resource, http_client=http)) as mcp:
+            await mcp.list_tools()
+            say("Call a tool", "The MCP server knows now on whose behalf. RFC 9068 §2.2")
+            await mcp.call_tool("score_headline", {"headline": "ACME profit beats forecasts, shares soar"})
+
+
+@dataclass
+class Session:
+    """What we hold for one MCP server. All of it may be taken from us at any time."""
+
+    server: dict
+    client: dict
+    scopes: set[str]  # all that we have ever asked for
+    tokens: dict
+    step_ups: Counter = field(default_factory=Counter)  # by operation
+
+
+def new_tokens(http: httpx2.Client, session: Session) -> None:
+    scope = " ".join(sorted(session.scopes))
+    pending, code = authorize(session.server, session.client, RESOURCE, scope)
+    session.tokens = redeem(http, session.server, session.client, pending, code)
+    if set(session.tokens.get("scope", scope).split()) != session.scopes:
+        note(f"We asked for {scope}, and were given {session.tokens['scope']}. OAuth 2.1 §3.2.3")
+
+
+def refresh(http: httpx2.Client, session: Session, challenge: dict[str, str], operation: str) -> None:
+    say("Refresh", "The old token is worth nothing now; this one was never sent to the door. OAuth 2.1 §4.3.1")
+    answer = http.post(
+        session.server["token_endpoint"],
+        data={
+            "grant_type": "refresh_token",
+            "client_id": session.client["client_id"],
+            "refresh_token": session.tokens.get("refresh_token", ""),
+            "resource": RESOURCE,
+        },
+    )
+    show(answer)
+    error = json_object(answer).get("error")
+    if error == "invalid_client":
+        note("The authorization server does not know us any more. We register again, once. RFC 7591 §3.1")
+        registrations.pop(session.server["issuer"], None)
+        session.client = register(http, session.server)
+    if error in ("invalid_client", "invalid_grant"):
+        return new_tokens(http, session)
+    session.tokens |= tokens_in(answer)  # the old refresh token is replaced with it: OAuth 2.1 §4.3.2
+
+
+def step_up(http: httpx2.Client, session: Session, challenge: dict[str, str], operation: str) -> None:
+    session.step_ups[operation] += 1
+    if session.step_ups[operation] > STEP_UPS:
+        raise Stop(f"{operation} needs more than the user allows. We asked {STEP_UPS} times, and stop asking.")
+    session.scopes |= set(challenge.get("scope", "").split())
+    note("The user must decide: what we had, and what this operation needs. OAuth 2.1 §5.3.2")
+    new_tokens(http, session)
+
+
+REACTIONS = {  # what a no asks us to do: OAuth 2.1 §5.3.2
+    "invalid_token": refresh,
+    "insufficient_scope": step_up,
+}
+
+
+def call(http: httpx2.Client, session: Session, tool: str, **arguments: object) -> httpx2.Response:
+    """One tool call. While the no says what to do, and we have not done it in vain, do it and try again."""
+    params = {"name": tool, "arguments": arguments, "_meta": META}
+    message = LIST_TOOLS | {"method": "tools/call", "params": params}
+    for attempt in range(TRIES):
+        say(f"Call the tool {tool}", "With the token we have; the server says if it is not enough. OAuth 2.1 §5.3")
+        names = {"Mcp-Method": "tools/call", "Mcp-Name": tool}
+        access_token = session.tokens["access_token"]
+        headers = HEADERS | names | {"Authorization": f"Bearer {access_token}"}
+        answer = http.post(RESOURCE, json=message, headers=headers)
+        show(answer)
+        challenge = bearer_challenge(answer)
+        if challenge.get("error") not in REACTIONS:
+            return answer
+        REACTIONS[challenge["error"]](http, session, challenge, tool)
+    raise Stop(f"{tool} was refused {TRIES} times. We do not go on.")
+
+
+# ── what must not work ────────────────────────────────────────────────────────
+
+
+def must_be_refused(http: httpx2.Client, session: Session, tool: str, **arguments: object) -> None:
+    try:
+        answer = call(http, session, tool, **arguments)
+    except Stop as why:
+        return note(f"So it stays closed, and the program goes on. {why}")
+    raise Stop(f"Without consent {tool} must not work, and it did: {answer.status_code}.")
+
+
+# ── the walk ──────────────────────────────────────────────────────────────────
+
+
+def main() -> None:
+    with httpx2.Client(timeout=10) as http:
+        metadata, challenge = find_resource(http, RESOURCE)
+        issuer = metadata["authorization_servers"][0]
+        server = find_server(http, issuer)
+        client = register(http, server)
+        scope = challenge.get("scope") or " ".join(metadata.get("scopes_supported") or [])
+        session = Session(server, client, set(scope.split()), {})
+        new_tokens(http, session)
+        anyio.run(use_tools, RESOURCE, session.tokens["access_token"])
+
+        wait("until the token has expired", session.tokens["expires_in"])
+        call(http, session, "score_headline", headline="Fraud fears, shares slump")
+        with the_visitor_presses("deny"):
+            must_be_refused(http, session, "rebalance_customer", id="c-1")
+        call(http, session, "rebalance_customer", id="c-1")
+        if restart("auth_server"):
+            note("The authorization server has been restarted. It has forgotten everybody.")
+            refresh(http, session, {}, "")
+            call(http, session, "rebalance_customer", id="c-1")
+        if stop("auth_server"):
+            note("The authorization server is down.")
+            try:
+                refresh(http, session, {}, "")
+            except httpx2.TransportError as error:
+                note(f"What a user should read then: {sentence_for(error)}")
+    learned(
+        "a no says what to do next: get a token, get a fresh one, or ask the user for more",
+        "what was allowed is kept, what is asked is the union, and nobody is asked for ever",
+        "everything can be lost and made again: tokens, consent, even our own name",
+    )
+
+
+if __name__ == "__main__":
+    run(main)
