@@ -24,18 +24,27 @@ def seconds_from_environment(name: str, default: int) -> int:
     return int(value)
 
 
+def secret_from_environment(name: str) -> str:
+    if not os.environ.get(name):
+        raise SystemExit(f"{name} is not set: `python -m steps serve` with the step's number makes one and starts all.")
+    return os.environ[name]
+
+
 AS_PORT = port_from_environment("AS_PORT", 9000)
 MCP_PORT = port_from_environment("MCP_PORT", 8000)
 NEIGHBOUR_PORT = port_from_environment("NEIGHBOUR_PORT", 8001)
+UPSTREAM_PORT = port_from_environment("UPSTREAM_PORT", 8002)
 
-if len({AS_PORT, MCP_PORT, NEIGHBOUR_PORT}) < 3:
+if len({AS_PORT, MCP_PORT, NEIGHBOUR_PORT, UPSTREAM_PORT}) < 4:
     raise SystemExit(
-        "AS_PORT, MCP_PORT and NEIGHBOUR_PORT must be three different ports (9000, 8000 and 8001 if unset)."
+        "AS_PORT, MCP_PORT, NEIGHBOUR_PORT and UPSTREAM_PORT must be four different ports "
+        "(9000, 8000, 8001 and 8002 if unset)."
     )
 
 ISSUER = f"http://localhost:{AS_PORT}"
 RESOURCE = f"http://localhost:{MCP_PORT}/mcp"
 NEIGHBOUR = f"http://localhost:{NEIGHBOUR_PORT}/mcp"
+UPSTREAM = f"http://localhost:{UPSTREAM_PORT}"
 
 # A company proxy that is set for every address would otherwise be asked to reach this very computer.
 for name in ("NO_PROXY", "no_proxy"):

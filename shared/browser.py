@@ -26,10 +26,18 @@ from shared.stop import Stop
 FIVE_MINUTES = 300  # seconds
 visitor_presses = "allow"
 GOODBYE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Done</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <style>:root{color-scheme:light dark}body{max-width:31rem;margin:10vh auto;padding:1rem;font:1rem/1.5 system-ui}</style>
 </head><body><h1>Back to your program</h1>
 <p>You can close this page and go back to the terminal.</p></body></html>"""
+ON_THIS_PAGE = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 
 class Callback:
@@ -37,6 +45,7 @@ class Callback:
 
     def __init__(self) -> None:
         self.visits: queue.Queue[str | Exception] = queue.Queue()
+        self.said_goodbye = threading.Event()
         self.server = HTTPServer(("127.0.0.1", 0), self.handler())
         self.uri = f"http://127.0.0.1:{self.server.server_port}/callback"
 
@@ -47,13 +56,17 @@ class Callback:
             timeout = 5  # seconds a silent visitor may hold us up
 
             def do_GET(self) -> None:
-                found = self.path.partition("?")[0] == "/callback"
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Cache-Control", "no-store")
+                path = self.path.partition("?")[0]
+                self.send_response({"/callback": 303, "/done": 200}.get(path, 404))
+                for name, value in ON_THIS_PAGE.items():
+                    self.send_header(name, value)
+                if path == "/callback":
+                    self.send_header("Location", "/done")  # an address without the answer in it, for the history
                 self.end_headers()
-                if found:
+                if path == "/done":
                     self.wfile.write(GOODBYE.encode())
+                    callback.said_goodbye.set()
+                if path == "/callback":
                     callback.visits.put(f"http://127.0.0.1:{callback.server.server_port}{self.path}")
 
             def log_message(self, *_: object) -> None:
@@ -71,7 +84,8 @@ class Callback:
             note("Waiting for you, five minutes at most. Ctrl-C ends it.")
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         else:
-            note(f"No browser here: a small visitor goes there, fills in the form as alice, presses {visitor_presses}:")
+            and_then = "" if visitor_presses == "allow" else f", but presses {visitor_presses}"
+            note(f"No browser here, so a small visitor goes there and fills in the form as alice{and_then}:")
             line(url)
             threading.Thread(target=self.visit, args=(url,), daemon=True).start()
 
@@ -113,6 +127,7 @@ def waiting_for_redirect() -> Iterator[Callback]:
     thread.start()
     try:
         yield callback
+        callback.said_goodbye.wait(1)  # a browser needs a moment to come to the page that says so
     finally:
         callback.server.shutdown()
         callback.server.server_close()
@@ -168,7 +183,7 @@ def visit(url: str, username: str = "alice", password: str = "wonderland", press
         page = browser.get(url)
         if page.has_redirect_location:
             line((f"browser is sent on at once: {shortened_url(page.headers['location'])}", "dim"))
-            return browser.get(page.headers["location"])
+            return browser.get(page.headers["location"], follow_redirects=True)
         form = Form(page.text)
         if form.action is None:
             raise Stop(f"The visitor found no form to fill in: {page.status_code}, {heading(page)}.")
@@ -184,7 +199,7 @@ def visit(url: str, username: str = "alice", password: str = "wonderland", press
         if not answer.has_redirect_location:
             raise Stop(f"The visitor was not sent back: {answer.status_code}, {heading(answer)}.")
         line((f"browser follows to {shortened_url(answer.headers['location'])}", "dim"))
-        return browser.get(answer.headers["location"])
+        return browser.get(answer.headers["location"], follow_redirects=True)
 
 
 def heading(page: httpx2.Response) -> str:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE, switched_on
+from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE, UPSTREAM, switched_on
 from shared.stop import Stop
 
 for stream in (sys.stdout, sys.stderr):
@@ -58,6 +58,7 @@ SECRETS = {
     "client_secret",
     "client_assertion",
     "registration_access_token",
+    "token",
     "code",
     "code_verifier",
     "password",
@@ -155,7 +156,7 @@ def line(*parts: str | tuple[str, str], indent: str = "    ") -> None:
 
 
 def name_of(url: httpx2.URL) -> str:
-    names = {ISSUER: "authorization server", RESOURCE: "MCP server", NEIGHBOUR: "neighbour"}
+    names = {ISSUER: "authorization server", RESOURCE: "MCP server", NEIGHBOUR: "neighbour", UPSTREAM: "API behind it"}
     for known, name in names.items():
         if urlsplit(known).netloc == url.netloc.decode("ascii"):
             return name

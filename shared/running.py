@@ -14,7 +14,7 @@ from types import FrameType
 import httpx2
 
 from shared.console import note
-from shared.serving import PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
+from shared.serving import AUDIT_LOG, PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
 from shared.stop import Stop
 
 PATIENCE = 30  # seconds until a server must be up
@@ -59,6 +59,7 @@ def process(program: Program, logs: Path | None) -> Iterator["Started"]:
     if logs:
         logs.mkdir(parents=True, exist_ok=True)
         log_file(program, logs).unlink(missing_ok=True)
+        audit_file(program, logs).unlink(missing_ok=True)
     started = Started(program, logs)
     started.start()
     try:
@@ -79,12 +80,15 @@ class Started:
         program = self.program
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log_file(program, self.logs).open("ab")) if self.logs else None
+            known = {STOP_AT_END_OF_INPUT: "1", PROGRAM_NAME: program.name} | program.environment
+            if self.logs:
+                known[AUDIT_LOG] = str(audit_file(program, self.logs))
             self.process = subprocess.Popen(
                 [sys.executable, "-m", program.module],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
-                env=os.environ | {STOP_AT_END_OF_INPUT: "1", PROGRAM_NAME: program.name} | program.environment,
+                env=os.environ | known,
                 **OUT_OF_REACH_OF_CTRL_C,
             )
 
@@ -136,6 +140,10 @@ else:
 
 def log_file(program: Program, logs: Path) -> Path:
     return logs / f"{program.name}.log"
+
+
+def audit_file(program: Program, logs: Path) -> Path:
+    return logs / f"{program.name}.audit.jsonl"
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ GLOOMY = frozenset(
 )
 
 CUSTOMERS = {
-    "c-1": {"name": "Ada Brook", "portfolio": {"ACME": 60.0, "GLOBEX": 40.0}},
-    "c-2": {"name": "Cem Dal", "portfolio": {"INITECH": 100.0}},
+    "c-1": {"name": "Ada Brook", "portfolio": {"ACME": 60.0, "GLOBEX": 40.0}, "adviser": "alice"},
+    "c-2": {"name": "Cem Dal", "portfolio": {"INITECH": 100.0}, "adviser": "bob"},
 }
 
 

@@ -15,11 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.addresses import AS_PORT, LOOPBACK_HOSTS, MCP_PORT, NEIGHBOUR_PORT
+from shared.addresses import AS_PORT, LOOPBACK_HOSTS, MCP_PORT, NEIGHBOUR_PORT, UPSTREAM_PORT
 from shared.stop import Stop
 
 STOP_AT_END_OF_INPUT = "STOP_AT_END_OF_INPUT"
 PROGRAM_NAME = "PROGRAM_NAME"
+AUDIT_LOG = "AUDIT_LOG"
 TAKEN = (errno.EADDRINUSE, errno.EACCES)
 ONE_OWNER_PER_PORT = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)  # the first is how Windows says it
 
@@ -28,9 +29,8 @@ class PortTaken(Stop):
     """Somebody else listens where we wanted to."""
 
     def __init__(self, port: int):
-        variable = {AS_PORT: "AS_PORT", MCP_PORT: "MCP_PORT", NEIGHBOUR_PORT: "NEIGHBOUR_PORT"}.get(
-            port, "its variable"
-        )
+        ports = {AS_PORT: "AS_PORT", MCP_PORT: "MCP_PORT", NEIGHBOUR_PORT: "NEIGHBOUR_PORT"}
+        variable = (ports | {UPSTREAM_PORT: "UPSTREAM_PORT"}).get(port, "its variable")
         super().__init__(
             f"Port {port} is taken by another program (or by a `serve` of ours). "
             f"Stop it, or choose another port: {variable}={port + 10}"
@@ -106,6 +106,7 @@ def serve(app: ASGIApp, url: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     for talkative in ("mcp", "httpx2", "httpcore2"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    write_audit_log()
     try:
         sockets = loopback_sockets(urlsplit(url).port)
     except PortTaken as taken:
@@ -119,6 +120,15 @@ def serve(app: ASGIApp, url: str) -> None:
         server.run(sockets=sockets)
     except KeyboardInterrupt:
         pass
+
+
+def write_audit_log() -> None:
+    """The audit log is one JSON object per line and nothing else: in a file of its own, if one is named."""
+    path = os.environ.get(AUDIT_LOG)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True) if path else logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("audit").handlers = [handler]
+    logging.getLogger("audit").propagate = False
 
 
 def stop_at_end_of_input(server: uvicorn.Server) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.world import World
 
-STEPS = ("01", "02", "03", "04", "05")
+STEPS = ("01", "02", "03", "04", "05", "06", "07")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,7 +31,12 @@ METADATA = {
 
 @pytest.fixture
 def client(step: str) -> ModuleType:
-    return Loaded(step_named(step)).module("client")
+    """Both files of it under one name."""
+    loaded = Loaded(step_named(step))
+    client = loaded.module("client")
+    for name, value in vars(loaded.module("discovery")).items():
+        vars(client).setdefault(name, value)
+    return client
 
 
 class Net:

@@ -31,8 +31,8 @@ def imported(tree: ast.AST) -> set[str]:
     """What is imported, but for the file's own neighbours: `from .tokens import …` comes from the same step."""
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert all(node.module and node.level <= 1 for node in found), "no further away than its own folder"
-    return names | {node.module for node in found if not node.level}
+    assert all(node.level <= 1 for node in found), "no further away than its own folder"
+    return names | {node.module or "" for node in found if not node.level}
 
 
 @by_name

@@ -1,11 +1,12 @@
 """The steps, as steps/steps.toml tells them."""
 
 import os
+import secrets
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.addresses import AS_PORT, MCP_PORT, NEIGHBOUR_PORT
+from shared.addresses import AS_PORT, MCP_PORT, NEIGHBOUR_PORT, UPSTREAM_PORT
 from shared.running import Program
 from shared.stop import Stop
 from tools.environment import ROOT
@@ -19,7 +20,10 @@ FILES = (  # in the order in which a lesson shows them
     "scopes.py",
     "hardening.py",
     "upstream.py",
+    "discovery.py",
     "client.py",
+    "token_file.py",
+    "attacker.py",
     "machine.py",
 )
 
@@ -33,6 +37,7 @@ class Step:
     servers: list[str]
     touches: list[str] = field(default_factory=list)
     budget: dict[str, int] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)  # what some of the servers share, made anew for each run
     environment: dict[str, str] = field(default_factory=dict)  # what the servers are told if nobody says otherwise
 
     @property
@@ -49,10 +54,12 @@ class Step:
     def programs(self) -> list[Program]:
         """The servers to start. The neighbour is the same MCP server at another address."""
         told = {name: os.environ.get(name, value) for name, value in self.environment.items()}
+        told |= {name: os.environ.get(name) or secrets.token_urlsafe(32) for name in self.secrets}
         known = {
             "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT, told),
             "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT, told),
             "neighbour": Program("neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, told | SWAPPED),
+            "upstream": Program("upstream", self.module("upstream"), UPSTREAM_PORT, told),
         }
         return [known[name] for name in self.servers]
 
