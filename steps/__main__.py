@@ -19,7 +19,8 @@ from shared import console
 from shared.running import running
 from tools import carry, catalogue, lessons
 
-PORTS = ("AS_PORT", "MCP_PORT", "NEIGHBOUR_PORT")
+PORTS = ("AS_PORT", "MCP_PORT", "NEIGHBOUR_PORT", "UPSTREAM_PORT")
+OPERATORS = "INITIAL_ACCESS_TOKEN"
 
 
 def list_steps(_: argparse.Namespace) -> None:
@@ -32,8 +33,8 @@ def run_step(asked: argparse.Namespace) -> None:
     step = catalogue.step_named(asked.step)
     logs = environment.ROOT / "out" / f"step-{step.number}"
     console.title(f"Step {step.number}: {step.thesis}")
-    with running(step.programs(), logs, meanwhile=lambda: importlib.import_module(step.module("client"))):
-        importlib.import_module(step.module("client")).main()
+    with running(step.programs(), logs, meanwhile=lambda: importlib.import_module(step.module(step.walk))):
+        importlib.import_module(step.module(step.walk)).main()
     console.line(f"\nWhat the servers logged: {logs.relative_to(environment.ROOT).as_posix()}", indent="")
     if following := catalogue.after(step):
         console.line("What changes next: ", (command("diff", following[0].number), "bold"), indent="")
@@ -45,9 +46,10 @@ def run_step(asked: argparse.Namespace) -> None:
 def serve_step(asked: argparse.Namespace) -> None:
     step = catalogue.step_named(asked.step)
     with running(step.programs()):
-        ports = [f"{name}={os.environ[name]}" for name in PORTS if name in os.environ]
+        needed = [*PORTS, OPERATORS] if OPERATORS in step.secrets else PORTS
+        ports = [f"{name}={os.environ[name]}" for name in needed if name in os.environ]
         python = environment.PYTHON.relative_to(environment.ROOT).as_posix()
-        client = " ".join([*ports, python, "-m", step.module("client")])
+        client = " ".join([*ports, python, "-m", step.module(step.walk)])
         console.line(f"\nThe servers of step {step.number} are up. In another terminal, in this folder:", indent="")
         console.line((client, "bold"), "\nCtrl-C ends them.", indent="")
         while True:

@@ -37,6 +37,7 @@ class Step:
     servers: list[str]
     touches: list[str] = field(default_factory=list)
     budget: dict[str, int] = field(default_factory=dict)
+    walk: str = "client"  # the program that walks through the step
     secrets: list[str] = field(default_factory=list)  # what some of the servers share, made anew for each run
     environment: dict[str, str] = field(default_factory=dict)  # what the servers are told if nobody says otherwise
 
@@ -54,7 +55,8 @@ class Step:
     def programs(self) -> list[Program]:
         """The servers to start. The neighbour is the same MCP server at another address."""
         told = {name: os.environ.get(name, value) for name, value in self.environment.items()}
-        told |= {name: os.environ.get(name) or secrets.token_urlsafe(32) for name in self.secrets}
+        for name in self.secrets:
+            os.environ.setdefault(name, secrets.token_urlsafe(32))
         known = {
             "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT, told),
             "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT, told),

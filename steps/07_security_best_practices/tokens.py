@@ -35,7 +35,8 @@ GRANT_NAMES += ["refresh_token", "scope"]
 REVOKE_NAMES = "token token_type_hint client_id client_secret client_assertion".split()
 grants: dict[str, dict] = {}  # by code: what was asked, narrowed to what a person allowed
 refreshable: dict[str, dict] = {}  # by refresh token: the same
-spent: dict[str, dict] = {}  # by code or refresh token that has been used: the same, for as long as it would have lived
+spent_codes: dict[str, dict] = {}  # those that have been used, for as long as they would have lived
+spent: dict[str, dict] = {}  # the same for refresh tokens
 signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 key_id = secrets.token_urlsafe(8)
 
@@ -98,7 +99,7 @@ REFRESH_RULES = (
 
 def code_used_once(client: dict, ask: dict[str, str]) -> None:
     """Two know this code and its verifier, and one of them is a thief: neither keeps what it bought."""
-    grant = spent.get(ask.get("code", ""))
+    grant = spent_codes.get(ask.get("code", ""))
     if grant and grant["client_id"] == client["client_id"]:
         for rule in CODE_RULES:
             rule(grant, ask)  # a guess is not a replay: whoever cannot prove it ends nothing
@@ -166,10 +167,10 @@ def redeem_code(client: dict, ask: dict[str, str]) -> dict:
     if grant is None or grant["client_id"] != client["client_id"]:
         raise OAuthError("invalid_grant", "there is no such code for this client")
     del grants[ask["code"]]  # before the rules: whoever fails one of them has used up the code
-    forget_the_old(grants, refreshable, spent)
+    forget_the_old(grants, refreshable, spent_codes, spent)
     for rule in CODE_RULES:
         rule(grant, ask)
-    spent[ask["code"]] = grant
+    spent_codes[ask["code"]] = grant
     return tokens_for(client, grant, grant["scope"])
 
 

@@ -1,0 +1,142 @@
+"""Step 07 · what a patient attacker tries next, and why it does not work.
+
+What stands before both servers, whatever they are asked: is it meant for us, is it too much, and what is written down.
+"""
+
+import json
+import logging
+import secrets
+import time
+from collections import deque
+from contextvars import ContextVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# ── what we remember ──────────────────────────────────────────────────────────
+
+WINDOW = 60  # seconds
+FAILURES = {"/token": 20, "/consent": 20, "/revoke": 20, "/mcp": 100}  # that one address may have in a window
+REQUESTS = {"/register": 100, "/authorize": 100}  # that one address may send in a window
+MOST_ADDRESSES = 10_000
+counted: dict[tuple[str, str], deque[float]] = {}  # when it happened, by path and address
+UNRECORDED = ("/health", "/style.css")
+record: ContextVar[dict] = ContextVar("record")  # what the audit log will say about this request
+audit_log = logging.getLogger("audit")
+
+# ── how we say no ─────────────────────────────────────────────────────────────
+
+
+class Stopped(Exception):
+    """A request that gets no further than this file."""
+
+    def __init__(self, status: int, error: str, why: str, **headers: str):
+        self.status, self.error, self.why, self.headers = status, error, why, headers
+
+
+def stopped(no: Stopped) -> JSONResponse:
+    write_down(reason=no.error)
+    headers = {"Cache-Control": "no-store"} | no.headers
+    return JSONResponse({"error": no.error, "error_description": no.why}, no.status, headers)
+
+
+# ── rules ─────────────────────────────────────────────────────────────────────
+
+
+def own_host(request: Request, own: str) -> None:
+    """A page whose name was made to point at this computer still sends its own name: RFC 9110 §7.4."""
+    if request.headers.getlist("host") != [own.partition("://")[2]]:
+        raise Stopped(421, "invalid_request", f"This is {own}, and the request is meant for somebody else.")
+
+
+def own_origin(request: Request, own: str) -> None:
+    """No other website's page may talk to us. Our own form says null, because it sends no referrer."""
+    usual = (own, "null") if request.url.path == "/consent" else (own,)
+    if request.headers.get("origin", own) not in usual:
+        raise Stopped(403, "invalid_request", "Pages of other websites may not send requests here.")
+
+
+def few_failures(request: Request, own: str) -> None:
+    check_limit(request, FAILURES)  # OAuth 2.1 §7.7: nobody guesses for long
+
+
+def few_requests(request: Request, own: str) -> None:
+    check_limit(request, REQUESTS)
+
+
+REQUEST_RULES = (
+    own_host,
+    own_origin,
+    few_failures,
+    few_requests,
+)
+
+
+def check_limit(request: Request, limits: dict[str, int]) -> None:
+    times = counted.get(place(request), deque())
+    while times and times[0] <= time.monotonic() - WINDOW:
+        times.popleft()
+    limit = limits.get(request.url.path)
+    if limit and len(times) >= limit:
+        wait = {"Retry-After": str(int(times[0] + WINDOW - time.monotonic()) + 1)}  # RFC 6585 §4
+        raise Stopped(429, "temporarily_unavailable", "That was too much for one minute.", **wait)
+
+
+def count(request: Request, status: int) -> None:
+    failed = request.url.path in FAILURES and status in (400, 401, 403)
+    if failed or request.url.path in REQUESTS:
+        if len(counted) > MOST_ADDRESSES:
+            counted.pop(next(iter(counted)))  # the one that came first
+        counted.setdefault(place(request), deque()).append(time.monotonic())
+
+
+def place(request: Request) -> tuple[str, str]:
+    return request.url.path, request.client.host if request.client else ""
+
+
+# ── the app ───────────────────────────────────────────────────────────────────
+
+
+def write_down(**about: str) -> None:
+    """What the line of the audit log says besides. Never a secret: names, decisions, reasons."""
+    record.get({}).update(about)
+
+
+class Hardened:
+    """Before everything else: check, count, and write one line about what was decided."""
+
+    def __init__(self, app: ASGIApp, own: str):
+        self.app, self.own = app, own
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in UNRECORDED:
+            return await self.app(scope, receive, send)
+        request = Request(scope)
+        record.set({})
+
+        async def count_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                count(request, message["status"])
+                audit(request, message["status"])
+            await send(message)
+
+        try:
+            for rule in REQUEST_RULES:
+                rule(request, self.own)
+        except Stopped as no:
+            return await stopped(no)(scope, receive, count_and_send)
+        await self.app(scope, receive, count_and_send)
+
+
+def audit(request: Request, status: int) -> None:
+    """One JSON object per decision: when, what, with which outcome, and who, which client, why if it is known."""
+    about = {
+        "time": time.time(),
+        "request": secrets.token_urlsafe(12),
+        "what": f"{request.method} {request.url.path}",
+        "from": place(request)[1],
+        "outcome": "refused" if status >= 400 else "done",
+        "status": status,
+    }
+    audit_log.info(json.dumps(about | record.get()))
