@@ -87,7 +87,7 @@ def refuse(no: Refused) -> Response:
     if no.status == 503:
         return JSONResponse(no.challenge, 503, NO_STORE | {"Retry-After": str(RETRY_AFTER)})
     if no.status == 400 and "jsonrpc" in no.challenge:
-        return JSONResponse(no.challenge, 400, NO_STORE)
+        return Response(json.dumps(no.challenge), 400, NO_STORE, "application/json")
     parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **no.challenge}.items())
     return Response(status_code=no.status, headers=NO_STORE | {"WWW-Authenticate": f"Bearer {parameters}"})
 

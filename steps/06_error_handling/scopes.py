@@ -22,12 +22,12 @@ needed: dict[tuple[str, str], tuple[str, ...]] = {  # by operation; the tools ad
 
 
 def method_as_announced(request: Request, message: dict) -> bool:
-    return request.headers.get("mcp-method", message.get("method")) == message.get("method")
+    return set(request.headers.getlist("mcp-method")) <= {message.get("method")}
 
 
 def name_as_announced(request: Request, message: dict) -> bool:
     name = name_in(message)
-    return not name or decode_header_value(request.headers.get("mcp-name", name)) == name
+    return not name or set(map(decode_header_value, request.headers.getlist("mcp-name"))) <= {name}
 
 
 ANNOUNCEMENT_RULES = (

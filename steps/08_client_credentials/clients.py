@@ -207,8 +207,8 @@ def never_seen(assertion: dict, client: dict, ask: dict[str, str]) -> bool:
     """RFC 7523 §3: each assertion once. Last of the rules, because it remembers."""
     for old in [name for name, until in assertions.items() if until < time.time()]:
         del assertions[old]
-    name = (client["client_id"], str(assertion.get("jti")))
-    if "jti" not in assertion or name in assertions:
+    name = (client["client_id"], assertion.get("jti"))
+    if not isinstance(name[1], str) or not name[1] or name in assertions:
         return False
     assertions[name] = assertion["exp"]
     return True

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 WINDOW = 60  # seconds
 FAILURES = {"/token": 20, "/consent": 20, "/revoke": 20, "/mcp": 100}  # that one address may have in a window
 REQUESTS = {"/register": 100, "/authorize": 100}  # that one address may send in a window
+FAILED = (400, 401, 403)
 MOST_ADDRESSES = 10_000
 counted: dict[tuple[str, str], deque[float]] = {}  # when it happened, by path and address
 UNRECORDED = ("/health", "/style.css")
@@ -83,12 +84,17 @@ def check_limit(request: Request, limits: dict[str, int]) -> None:
         raise Stopped(429, "temporarily_unavailable", "That was too much for one minute.", **wait)
 
 
-def count(request: Request, status: int) -> None:
-    failed = request.url.path in FAILURES and status in (400, 401, 403)
-    if failed or request.url.path in REQUESTS:
+def count(request: Request) -> None:
+    """Before anything is looked at: whoever sends a thousand guesses at once has sent them all too early."""
+    if request.url.path in FAILURES or request.url.path in REQUESTS:
         if len(counted) > MOST_ADDRESSES:
             counted.pop(next(iter(counted)))  # the one that came first
         counted.setdefault(place(request), deque()).append(time.monotonic())
+
+
+def take_back(request: Request) -> None:
+    if request.url.path in FAILURES and counted.get(place(request)):
+        counted[place(request)].pop()  # it was no failure
 
 
 def place(request: Request) -> tuple[str, str]:
@@ -115,18 +121,23 @@ class Hardened:
         request = Request(scope)
         record.set({})
 
-        async def count_and_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                count(request, message["status"])
-                audit(request, message["status"])
-            await send(message)
-
         try:
             for rule in REQUEST_RULES:
                 rule(request, self.own)
         except Stopped as no:
-            return await stopped(no)(scope, receive, count_and_send)
-        await self.app(scope, receive, count_and_send)
+            answer = stopped(no)
+            audit(request, no.status)
+            return await answer(scope, receive, send)
+        count(request)
+
+        async def audit_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] not in FAILED:
+                    take_back(request)
+                audit(request, message["status"])
+            await send(message)
+
+        await self.app(scope, receive, audit_and_send)
 
 
 def audit(request: Request, status: int) -> None:

@@ -36,6 +36,7 @@ from shared.serving import HEALTH, serve
 from .hardening import Hardened, write_down
 from .scopes import (
     ANNOUNCEMENT_RULES,
+    BODY_RULES,
     READ_CUSTOMERS,
     REBALANCE,
     SCOPE_RULES,
@@ -96,7 +97,7 @@ def refuse(no: Refused) -> Response:
     if no.status == 503:
         return JSONResponse(no.challenge, 503, NO_STORE | {"Retry-After": str(RETRY_AFTER)})
     if no.status == 400 and "jsonrpc" in no.challenge:
-        return JSONResponse(no.challenge, 400, NO_STORE)
+        return Response(json.dumps(no.challenge), 400, NO_STORE, "application/json")
     parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **no.challenge}.items())
     return Response(status_code=no.status, headers=NO_STORE | {"WWW-Authenticate": f"Bearer {parameters}"})
 
@@ -340,6 +341,8 @@ async def checked(request: Request) -> Receive:
         message = await read_json(request, "invalid_request")
     except BadBody as no:
         raise Refused(no.status, error=no.error, error_description=no.why, resource_metadata=METADATA_URL) from None
+    if not all(rule(message) for rule in BODY_RULES):
+        raise bad_header("The token stands in the header, and only there")
     if not all(rule(request, message) for rule in ANNOUNCEMENT_RULES):
         raise contradiction(message)
     if not all(rule(message, request.user.scopes) for rule in SCOPE_RULES):

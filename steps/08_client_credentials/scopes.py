@@ -1,4 +1,4 @@
-"""Step 06 · every no says what to do next.
+"""Step 07 · what a patient attacker tries next, and why it does not work.
 
 What each operation needs. It is the message that decides, because it is the message that runs; headers only announce.
 """
@@ -22,17 +22,26 @@ needed: dict[tuple[str, str], tuple[str, ...]] = {  # by operation; the tools ad
 
 
 def method_as_announced(request: Request, message: dict) -> bool:
-    return request.headers.get("mcp-method", message.get("method")) == message.get("method")
+    return set(request.headers.getlist("mcp-method")) <= {message.get("method")}
 
 
 def name_as_announced(request: Request, message: dict) -> bool:
     name = name_in(message)
-    return not name or decode_header_value(request.headers.get("mcp-name", name)) == name
+    return not name or set(map(decode_header_value, request.headers.getlist("mcp-name"))) <= {name}
 
 
 ANNOUNCEMENT_RULES = (
     method_as_announced,
     name_as_announced,
+)
+
+
+def no_token_inside(message: dict) -> bool:
+    return "access_token" not in message  # OAuth 2.1 §5.1: one token, in one place
+
+
+BODY_RULES = (
+    no_token_inside,
 )
 
 
