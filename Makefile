@@ -9,8 +9,11 @@ step-%:          ; $(STEPS) run $*
 serve-%:         ; $(STEPS) serve $*
 diff-%:          ; $(STEPS) diff $*
 carry-%:         ; $(STEPS) carry $*
+attack-%:        ; $(STEPS) attack $*
+break-%:         ; $(STEPS) attack $* --without $(or $(RULE),all)
+attacks:         ; $(STEPS) attacks
 lessons:         ; $(STEPS) lessons
 test:            ; $(STEPS) test
 help:            ; $(STEPS) --help
 
-.PHONY: list lessons test help
+.PHONY: attacks list lessons test help

@@ -127,6 +127,23 @@ def denied_at_the_door(answer: httpx2.Response, status: int, error: str = "") ->
     return as_specified(f"{answer.status_code} {error}".strip())
 
 
+def denied_for_now(answer: httpx2.Response) -> Verdict:
+    """Too much, too fast: the answer says when to come back."""
+    if answer.status_code == 429 and not answer.headers.get("retry-after", "").isdigit():
+        return otherwise("429 without Retry-After")
+    return denied(answer, (429, "temporarily_unavailable"))
+
+
+def denied_this_way(answer: httpx2.Response, *allowed: str) -> Verdict:
+    """A method that the endpoint does not have: the answer says which ones it has."""
+    if let_in(answer):
+        return got_in(f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}")
+    methods = set(answer.headers.get("allow", "").replace(" ", "").split(","))
+    if answer.status_code != 405 or methods != set(allowed):
+        return otherwise(f"{answer.status_code}, allowed: {answer.headers.get('allow')}")
+    return as_specified("405")
+
+
 def let_in(answer: httpx2.Response) -> bool:
     """A token, a code, a registration, a consent page, or a result from behind the door."""
     if answer.status_code in (302, 303):

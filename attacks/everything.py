@@ -1,3 +1,19 @@
 """Importing this fills the catalogue."""
 
-from attacks import code_and_pkce, discovery  # noqa: F401
+from attacks import (  # noqa: F401
+    assertions,
+    audience,
+    client_authentication,
+    client_rows,
+    code_and_pkce,
+    deputy,
+    discovery,
+    documents,
+    endpoints,
+    jwt_checks,
+    pages,
+    redirects,
+    registration,
+    scope_and_refresh,
+    transport,
+)

@@ -1,14 +1,19 @@
 """Servers that lie, and a browser that brings what an attacker wants: for attacks that the client must answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 import httpx2
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
-from attacks.core import NotHere
+from attacks.core import NotHere, Verdict, as_specified, otherwise
 from attacks.world import CALLBACK, InProcess, World
+from shared import console
 from shared.addresses import ISSUER, RESOURCE
 from shared.stop import Stop
 
@@ -17,6 +22,7 @@ PRM = {"resource": RESOURCE, "authorization_servers": [ISSUER], "scopes_supporte
 EVIL = "https://evil.example"
 TOKENS = {"access_token": "a token", "token_type": "Bearer", "expires_in": 600, "scope": "mcp:tools:sentiment"}
 Visit = Callable[[dict[str, str]], dict[str, str]]
+TRIPPED = "tripped over "
 
 
 def metadata(server: str = ISSUER, **changes: object) -> dict:
@@ -30,6 +36,10 @@ def metadata(server: str = ISSUER, **changes: object) -> dict:
         "authorization_response_iss_parameter_supported": True,
     }
     return {name: value for name, value in (document | changes).items() if value is not None}
+
+
+def metadata_url(server: str = ISSUER) -> str:
+    return f"{server}/.well-known/oauth-authorization-server"
 
 
 class Net:
@@ -55,23 +65,33 @@ class Net:
 
     def was_told(self, secret: str) -> bool:
         """Whether anybody got to read this, in a URL, a header or a body."""
-        return any(
-            secret in str(request.url) or secret.encode() in request.content or secret in str(request.headers)
-            for request in self.asked
-        )
+        told = "\n".join(f"{request.url} {request.headers} {request.content!r}" for request in self.asked)
+        return secret in told or quote_plus(secret) in told
 
 
 def honest_net() -> Net:
     """The two servers as they should be; an attack changes what it needs."""
     net = Net().at(RESOURCE, {}, 401, **{"WWW-Authenticate": f'Bearer resource_metadata="{PRM_URL}"'})
-    net.at(PRM_URL, PRM).at(f"{ISSUER}/.well-known/oauth-authorization-server", metadata())
+    net.at(PRM_URL, PRM).at(metadata_url(), metadata())
     net.at(f"{ISSUER}/register", {"client_id": "c-1"}, 201)
     return net.at(f"{ISSUER}/token", TOKENS)
+
+
+def evil_net(**changes: object) -> Net:
+    """The MCP server names the attacker's authorization server, which says this of itself."""
+    net = honest_net().at(PRM_URL, PRM | {"authorization_servers": [EVIL]})
+    net.at(metadata_url(EVIL), metadata(EVIL, **changes))
+    return net.at(f"{EVIL}/register", {"client_id": "c-evil"}, 201).at(f"{EVIL}/token", TOKENS)
 
 
 def honest_visit(ask: dict[str, str]) -> dict[str, str]:
     """What the authorization server sends a browser back with."""
     return {"code": "the code", "state": ask.get("state", ""), "iss": ISSUER}
+
+
+def bringing(**changes: str | None) -> Visit:
+    """A visit like the honest one but for this; None leaves a parameter out."""
+    return lambda ask: {name: value for name, value in (honest_visit(ask) | changes).items() if value is not None}
 
 
 class FakeCallback:
@@ -95,25 +115,95 @@ class FakeCallback:
 def client_of(world: World) -> ModuleType:
     if not isinstance(world, InProcess):
         raise NotHere("the client is not a server")
-    return world.loaded.module("client")
+    client = world.loaded.module("client")
+    if hasattr(client, "token_file"):
+        folder = world.stack.enter_context(TemporaryDirectory())
+        client.token_file.TOKEN_FILE = Path(folder) / "tokens.json"  # the user's own may be worth something
+    return client
 
 
-def walk(world: World, net: Net, *visits: Visit) -> str:
-    """The client's walk up to the token. How it stopped, in its own words; empty if it got a token."""
-    client = client_of(world)
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """What the client tells the person at the terminal while the block runs."""
+    said: list[str] = []
+    quiet, console.out.quiet = console.out.quiet, False
+    try:
+        with console.out.capture() as captured:
+            yield said
+        said.append(captured.get())
+    finally:
+        console.out.quiet = quiet
+
+
+def stopped_with(words: str) -> Verdict:
+    """How a walk ended that must not reach a token: with a sentence, and not with a stack trace."""
+    if not words:
+        return otherwise("the client went on")
+    return otherwise(words) if words.startswith(TRIPPED) else as_specified(words)
+
+
+def give_a_browser(client: ModuleType, net: Net, *visits: Visit) -> None:
+    """Whenever the client sends its user somewhere, these visits come to its callback page."""
 
     @contextmanager
-    def waiting_for_redirect():
+    def waiting_for_redirect() -> Iterator[FakeCallback]:
         yield FakeCallback(net, list(visits) or [honest_visit])
 
     client.waiting_for_redirect = waiting_for_redirect
-    client.registrations.clear()
-    try:
+
+
+def walk(world: World, net: Net, *visits: Visit, keep: bool = False) -> str:
+    """The client's walk up to the token. How it stopped, in its own words; empty if it got a token.
+
+    With `keep` it remembers where it has registered before.
+    """
+    client = client_of(world)
+    give_a_browser(client, net, *visits)
+    if not keep:
+        client.registrations.clear()
+
+    def to_the_token() -> None:
         found, challenge = client.find_resource(net.http, RESOURCE)
         server = client.find_server(net.http, found["authorization_servers"][0])
         registered = client.register(net.http, server)
         pending, code = client.authorize(server, registered, RESOURCE, challenge.get("scope", ""))
         client.redeem(net.http, server, registered, pending, code)
+
+    return ended(to_the_token)
+
+
+def ended(run: Callable[[], object]) -> str:
+    """How a client stopped, in its own words; empty if it came to its end."""
+    try:
+        run()
     except (Stop, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as stopped:
         return str(stopped) or "stopped"
+    except Exception as error:
+        return f"{TRIPPED}{error!r}"
     return ""
+
+
+class StandIn:
+    """The issuer as the MCP server sees it: its metadata, and these keys. It counts who asks for them."""
+
+    def __init__(self, metadata: dict, keys: list[dict]):
+        self.metadata, self.keys, self.asked = metadata, keys, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wants_keys = not scope["path"].startswith("/.well-known/")
+        self.asked += wants_keys
+        await JSONResponse({"keys": self.keys} if wants_keys else self.metadata)(scope, receive, send)
+
+
+@contextmanager
+def standing_in(world: World, keys: list[dict]) -> Iterator[StandIn]:
+    """While the block runs, the MCP server asks the stand-in; unless it is out of our reach."""
+    stand_in = StandIn(world.auth.get("/.well-known/oauth-authorization-server").json(), keys)
+    if not isinstance(world, InProcess):
+        yield stand_in
+        return
+    world.connect(stand_in)
+    try:
+        yield stand_in
+    finally:
+        world.connect(world.auth_server.app)

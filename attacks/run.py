@@ -9,9 +9,8 @@ import httpx2
 from attacks import everything  # noqa: F401 - fills the catalogue
 from attacks.core import Attack, NotHere, Outcome, Verdict, in_order, otherwise
 from attacks.loaded import Rule
-from attacks.world import InProcess, World, listening_to_logs
+from attacks.world import InProcess, Remote, World, listening_to_logs
 from shared import console
-from tools.catalogue import all_steps
 
 MATRIX = ("04", "05", "06", "07", "08")
 AN_HOUR = 3600  # seconds
@@ -36,11 +35,20 @@ def against(world: World, attacks: Iterable[Attack] | None = None, harmless: boo
             said_no.clear()
             result = Result(attack, verdict_of(attack, world), said_no=set())
             result.said_no = set(said_no)
+            if isinstance(world, Remote):
+                wait_for_limits(world)
             if harmless:
                 result.broken = list(harm(world, logs))
             yield result
             if isinstance(world, InProcess):
                 world.later(AN_HOUR)
+
+
+def wait_for_limits(world: Remote) -> None:
+    """Their clock is their own: whoever was told to wait must wait, before an honest client can be asked for."""
+    told = [int(answer.headers.get("retry-after", 0)) for answer in world.exchanges if answer.status_code == 429]
+    if told:
+        console.wait("until the servers' limits allow the next request", max(told))
 
 
 def verdict_of(attack: Attack, world: World) -> Verdict:
@@ -49,6 +57,8 @@ def verdict_of(attack: Attack, world: World) -> Verdict:
         return attack.run(world)
     except NotHere as why:
         return Verdict(Outcome.NOT_HERE, str(why))
+    except AssertionError as error:
+        return otherwise(f"could not begin: {str(error)[:100]}")
     except httpx2.HTTPStatusError as error:
         return otherwise(f"could not begin: {error.response.status_code} {error.response.text[:100]}")
     finally:
@@ -66,8 +76,11 @@ def harm(world: World, logs: list[str]) -> Iterator[str]:
             )
     yield from (f"a secret in the log: {row[:60]}" for row in logs if any(secret in row for secret in world.secrets))
     logs.clear()
-    if not world.honest_flow_works():
-        yield "an honest flow does not work any more"
+    try:
+        if not world.honest_flow_works():
+            yield "an honest flow does not work any more"
+    except (AssertionError, httpx2.HTTPStatusError) as error:
+        yield f"an honest flow does not work any more: {str(error)[:100]}"
 
 
 # ── which rules said no ───────────────────────────────────────────────────────────────────────────
@@ -117,14 +130,10 @@ def step(number: str, attacks: Iterable[Attack] | None = None) -> list[Result]:
         return list(against(world, attacks))
 
 
-def matrix() -> dict[str, dict[str, Result]]:
-    """How far each attack gets at each step, by attack id and step number."""
-    found: dict[str, dict[str, Result]] = {attack.id: {} for attack in in_order()}
-    for number in MATRIX:
-        if number in all_steps():
-            for result in step(number):
-                found[result.attack.id][number] = result
-    return found
+def rules_of(number: str) -> dict[str, str]:
+    """The tuple that each rule stands in, by the rule's name."""
+    with InProcess(number) as world:
+        return {rule: policy for rule, (policy, _) in world.loaded.rules().items()}
 
 
 def without(number: str, rule: str, candidates: list[Attack] | None = None) -> list[Result]:
@@ -138,15 +147,11 @@ def without(number: str, rule: str, candidates: list[Attack] | None = None) -> l
         return [result for result in against(world, candidates, harmless=False) if not was_stopped(result)]
 
 
-def without_each(number: str) -> dict[str, list[Result]]:
+def without_each(number: str) -> Iterator[tuple[str, list[Result]]]:
     """For every rule of a step, the attacks that need it. Only those in which it said no can need it."""
     before = step(number)
-    with InProcess(number) as world:
-        rules = list(world.loaded.rules())
-    return {
-        rule: without(number, rule, [r.attack for r in before if rule in r.said_no and was_stopped(r)])
-        for rule in rules
-    }
+    for rule in rules_of(number):
+        yield rule, without(number, rule, [r.attack for r in before if rule in r.said_no and was_stopped(r)])
 
 
 def was_stopped(result: Result) -> bool:

@@ -4,20 +4,25 @@
 prepare an attack, and show afterwards that nobody else was harmed.
 """
 
+import asyncio
 import contextlib
 import functools
 import logging
+import os
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
+from urllib.parse import urlencode
 
+import anyio
 import httpx2
 import jwt
 from starlette.testclient import TestClient
 
 from attacks.core import NotHere, answer_in, json_object
 from attacks.loaded import Clock, Loaded
-from shared.addresses import ISSUER, RESOURCE
+from shared.addresses import ISSUER, RESOURCE, UPSTREAM
 from shared.browser import Form
 from shared.console import SECRETS
 from shared.serving import LogRequests
@@ -35,6 +40,7 @@ NATIVE = {
     "redirect_uris": ["http://127.0.0.1/callback"],
     "token_endpoint_auth_method": "none",
 }
+MACHINE = {"client_name": "A machine", "grant_types": ["client_credentials"]}
 NEWEST = "2026-07-28"
 META = {
     "io.modelcontextprotocol/protocolVersion": NEWEST,
@@ -44,6 +50,8 @@ META = {
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 MCP_HEADERS = ACCEPT | {"MCP-Protocol-Version": NEWEST, "Mcp-Method": "tools/list"}
+for name in ("UPSTREAM_TOKEN", "INITIAL_ACCESS_TOKEN"):
+    os.environ.setdefault(name, secrets.token_urlsafe(32))  # what the servers share when they are processes
 HOME = ("127.0.0.1", 50_000)  # where the honest client sits
 ELSEWHERE = ("203.0.113.66", 50_000)
 
@@ -80,6 +88,14 @@ class World:
         """Let time pass for the servers."""
         raise NotImplementedError
 
+    def at_once(self, count: int, path: str, form: dict[str, str], address: tuple[str, int]) -> list[httpx2.Response]:
+        """Forms for the authorization server, from one address. All have begun before the first is complete."""
+        raise NotHere("needs a second address")
+
+    def upstream(self) -> tuple[httpx2.Client, list[httpx2.Request]]:
+        """A connection to the API behind the MCP server, and what the MCP server asks there from now on."""
+        raise NotHere("no API behind it")
+
     def remember(self, answer: httpx2.Response) -> None:
         """Every exchange is kept, and every secret in it is known: none may turn up in a log or an error."""
         answer.read()
@@ -91,6 +107,24 @@ class World:
 
     def register(self, **changes: object) -> dict:
         return self.auth.post("/register", json=NATIVE | changes).raise_for_status().json()
+
+    def announced(self) -> dict:
+        """What the authorization server says of itself."""
+        return self.auth.get("/.well-known/oauth-authorization-server").raise_for_status().json()
+
+    def register_machine(self, **changes: object) -> dict:
+        """A program that asks for itself. Its operator registers it, and shows that they may."""
+        if "client_credentials" not in self.announced().get("grant_types_supported", []):
+            raise NotHere("no client credentials")
+        token = self.initial_access_token()
+        if not token:
+            raise NotHere("needs INITIAL_ACCESS_TOKEN, the operator's")
+        self.secrets.add(token)
+        operator = {"Authorization": f"Bearer {token}"}
+        return self.auth.post("/register", json=MACHINE | changes, headers=operator).raise_for_status().json()
+
+    def initial_access_token(self) -> str:
+        return os.environ.get("INITIAL_ACCESS_TOKEN", "")
 
     def ask(self, client_id: str, **changes: str | None) -> dict[str, str]:
         """An authorization request; a change to None leaves the parameter out."""
@@ -166,7 +200,7 @@ class World:
         headers = [*MCP_HEADERS.items(), *(("Authorization", value) for value in authorization)]
         return self.mcp.post("/mcp", json=LIST_TOOLS, headers=headers, **options)
 
-    def send(self, token: str, method: str, name: str = "", headers: dict | None = None, **params: object):
+    def send(self, token: str, method: str, name: str = "", headers: dict | None = None, /, **params: object):
         """One MCP message of the newest protocol; a header set to None is left out."""
         wanted = MCP_HEADERS | {"Mcp-Method": method, "Authorization": f"Bearer {token}"}
         wanted |= ({"Mcp-Name": name} if name else {}) | (headers or {})
@@ -231,12 +265,15 @@ class InProcess(World):
     def mcp_server(self) -> ModuleType:
         module = self.loaded.module("mcp_server")
         if hasattr(module, "http"):
-            module.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.auth_server.app))
+            reachable = {self.issuer: self.auth_server.app}
+            if "upstream.py" in self.step.files:
+                reachable[UPSTREAM] = self.loaded.module("upstream").app
+            module.http = httpx2.AsyncClient(mounts={url: httpx2.ASGITransport(app) for url, app in reachable.items()})
         return module
 
     def connect(self, authorization_server: object) -> None:
         """Whom the MCP server reaches when it asks for keys."""
-        self.mcp_server.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(authorization_server))
+        self.mcp_server.http = httpx2.AsyncClient(mounts={self.issuer: httpx2.ASGITransport(authorization_server)})
 
     @functools.cached_property
     def auth(self) -> TestClient:
@@ -263,8 +300,44 @@ class InProcess(World):
         header = {"typ": "at+jwt", "kid": self.token_room.key_id} | header
         return jwt.encode(claims, key or self.token_room.signing_key, algorithm, header)
 
+    def upstream(self) -> tuple[TestClient, list[httpx2.Request]]:
+        if "upstream.py" not in self.step.files:
+            return super().upstream()
+        heard: list[httpx2.Request] = []
+
+        async def listen(request: httpx2.Request) -> None:
+            if str(request.url).startswith(UPSTREAM):
+                heard.append(request)
+
+        self.mcp_server.http.event_hooks = {"request": [listen]}
+        return self.client(self.loaded.module("upstream").app, UPSTREAM, ELSEWHERE), heard
+
     def later(self, seconds: float) -> None:
         self.clock.ahead += seconds
+
+    def at_once(self, count: int, path: str, form: dict[str, str], address: tuple[str, int]) -> list[httpx2.Response]:
+        begun: list[None] = []
+
+        async def held_back() -> AsyncIterator[bytes]:
+            begun.append(None)
+            with anyio.move_on_after(0.2):  # seconds: some may have been refused before anybody read them
+                while len(begun) < count:
+                    await anyio.sleep(0.01)
+            yield urlencode(form).encode()
+
+        async def all_of_them() -> list[httpx2.Response]:
+            transport = httpx2.ASGITransport(LogRequests(self.auth_server.app), client=address)
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            async with httpx2.AsyncClient(transport=transport, base_url=self.issuer, headers=headers) as browser:
+                return await asyncio.gather(*(browser.post(path, content=held_back()) for _ in range(count)))
+
+        answers = asyncio.run(all_of_them())
+        for answer in answers:
+            self.remember(answer)
+        return answers
+
+    def initial_access_token(self) -> str:
+        return getattr(self.loaded.module("clients"), "INITIAL_ACCESS_TOKEN", "") or super().initial_access_token()
 
 
 class Remote(World):

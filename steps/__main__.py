@@ -15,7 +15,7 @@ import os
 import subprocess
 import time
 
-from shared import console
+from shared import addresses, console
 from shared.running import running
 from tools import carry, catalogue, lessons
 
@@ -80,6 +80,24 @@ def run_tests(asked: argparse.Namespace) -> None:
     sys.exit(subprocess.call([sys.executable, "-m", "pytest", *asked.for_pytest], cwd=environment.ROOT))
 
 
+def attack_step(asked: argparse.Namespace) -> None:
+    from attacks import show
+
+    number = catalogue.step_named(asked.step).number
+    if asked.issuer or asked.resource:
+        issuer, resource = asked.issuer or addresses.ISSUER, asked.resource or addresses.RESOURCE
+        sys.exit(show.servers(number, issuer, resource, asked.ids))
+    if asked.without == "all":
+        sys.exit(show.without_each(number))
+    sys.exit(show.without(number, asked.without) if asked.without else show.step(number, asked.ids))
+
+
+def attack_all(_: argparse.Namespace) -> None:
+    from attacks import show
+
+    sys.exit(show.matrix())
+
+
 def command(verb: str, number: str) -> str:
     """The words to type, the way this person typed the last ones."""
     if "MAKELEVEL" in os.environ:
@@ -96,6 +114,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
         ("run", run_step, "start the servers of a step, walk its client through them, stop them"),
         ("serve", serve_step, "only the servers, until Ctrl-C"),
         ("diff", diff_step, "what a step adds to the one before"),
+        ("attack", attack_step, "attack a step, and say how far each attack gets"),
         ("carry", carry_step, "bring an uncommitted edit of a step into all later steps"),
     ):
         one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
@@ -103,8 +122,16 @@ def arguments(given: list[str]) -> argparse.Namespace:
         one.set_defaults(act=act)
         if verb == "diff":
             one.add_argument("--stat", action="store_true", help="only count the lines")
+        if verb == "attack":
+            one.add_argument("ids", nargs="*", metavar="ATTACK", help="only these, like ATK-001 or 1")
+            one.add_argument(
+                "--without", metavar="RULE", help="take this rule out of its tuple first; `all`: each in turn"
+            )
+            one.add_argument("--as", dest="issuer", metavar="URL", help="attack the servers that run: the issuer")
+            one.add_argument("--mcp", dest="resource", metavar="URL", help="the resource of the MCP server that runs")
         if verb == "carry":
             one.add_argument("--untested", action="store_true", help="do not run each step's tests after its hop")
+    verbs.add_parser("attacks", help="attack all steps, and write the matrix").set_defaults(act=attack_all)
     verbs.add_parser("lessons", help="write every LESSON.diff anew").set_defaults(act=write_lessons)
     verbs.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False).set_defaults(
         act=run_tests

@@ -4,7 +4,7 @@ Discovery: from the address of an MCP server to whoever makes tokens for it, by 
 """
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
@@ -63,10 +63,20 @@ def bearer_challenge(answer: httpx2.Response) -> dict[str, str]:
 
 def resource_metadata_urls(resource: str) -> list[str]:
     """Between host and path, and then without the path: RFC 9728 §3.1."""
-    parts = urlsplit(resource)
+    parts = parts_of(resource)
     root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
     query = f"?{parts.query}" if parts.query else ""
     return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
+
+
+def parts_of(url: str) -> SplitResult:
+    """Others tell us where to go, and may send us what is no address at all."""
+    try:
+        if url.isprintable():
+            return urlsplit(url)
+    except ValueError:
+        pass
+    raise Stop(f"{url!r} is not an address that can be asked.")
 
 
 def json_object(answer: httpx2.Response) -> dict:

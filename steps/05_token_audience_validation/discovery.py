@@ -4,7 +4,7 @@ Discovery: from the address of an MCP server to whoever makes tokens for it, by 
 """
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
@@ -53,6 +53,9 @@ def names_endpoints(metadata: dict, issuer: str) -> None:
     for name in ("authorization_endpoint", "token_endpoint"):
         if not isinstance(metadata.get(name), str):
             raise Stop(f"{issuer} does not say where its {name} is.")  # RFC 8414 §2
+    for name in metadata:
+        if name.endswith("_endpoint"):
+            parts_of(str(metadata[name]))
 
 
 SERVER_METADATA_RULES = (
@@ -87,7 +90,7 @@ def bearer_challenge(answer: httpx2.Response) -> dict[str, str]:
 
 def resource_metadata_urls(resource: str) -> list[str]:
     """Between host and path, and then without the path: RFC 9728 §3.1."""
-    parts = urlsplit(resource)
+    parts = parts_of(resource)
     root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
     query = f"?{parts.query}" if parts.query else ""
     return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
@@ -95,13 +98,23 @@ def resource_metadata_urls(resource: str) -> list[str]:
 
 def server_metadata_urls(issuer: str) -> list[str]:
     """OAuth's place, then OpenID Connect's two: RFC 8414 §5."""
-    parts = urlsplit(issuer)
+    parts = parts_of(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     return [
         f"{origin}/.well-known/oauth-authorization-server{path}",
         f"{origin}/.well-known/openid-configuration{path}",
         *([f"{origin}{path}/.well-known/openid-configuration"] if path else []),
     ]
+
+
+def parts_of(url: str) -> SplitResult:
+    """Others tell us where to go, and may send us what is no address at all."""
+    try:
+        if url.isprintable():
+            return urlsplit(url)
+    except ValueError:
+        pass
+    raise Stop(f"{url!r} is not an address that can be asked.")
 
 
 def json_object(answer: httpx2.Response) -> dict:

@@ -104,7 +104,7 @@ async def token(request: Request) -> Response:
         error = "unsupported_grant_type" if "grant_type" in ask else "invalid_request"
         raise OAuthError(error, f"grant_type must be one of: {', '.join(GRANT_TYPES)}")  # OAuth 2.1 §3.2.4
     if ask["grant_type"] not in client["grant_types"]:
-        raise OAuthError("unauthorized_client", "this client has not registered this grant type")  # OAuth 2.1 §3.2.4
+        raise OAuthError("unauthorized_client", "this client did not register this grant type")  # OAuth 2.1 §3.2.4
     return JSONResponse(GRANT_TYPES[ask["grant_type"]](client, ask), headers=NO_STORE)
 
 

@@ -1,6 +1,6 @@
 """Step 07 · what a patient attacker tries next, and why it does not work.
 
-What each operation needs. It is the message that decides, because it is the message that runs; headers only announce.
+What each operation needs. The message decides, because it is the message that runs; headers only announce.
 """
 
 from mcp.shared.inbound import NAME_BEARING_METHODS, decode_header_value

@@ -1,6 +1,6 @@
 """Step 07 · what a patient attacker tries next, and why it does not work.
 
-An API behind the MCP server: it keeps the customers. It knows one caller, the MCP server, by that caller's own token.
+An API behind the MCP server: it keeps the customers. It knows one caller, the MCP server, by its own token.
 """
 
 import hmac

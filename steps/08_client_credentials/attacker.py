@@ -33,7 +33,8 @@ def read_customer(http: httpx2.Client, tokens: dict, id: str, **headers: str) ->
     uri = f"customers://{id}"
     message = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri, "_meta": META}}
     headers |= {"MCP-Protocol-Version": VERSION, "Mcp-Method": "resources/read", "Mcp-Name": uri}
-    return http.post(RESOURCE, json=message, headers={"Authorization": f"Bearer {tokens['access_token']}"} | headers)
+    headers |= {"Authorization": f"Bearer {tokens['access_token']}"}
+    return http.post(RESOURCE, json=message, headers=headers)
 
 
 def refresh(http: httpx2.Client, server: dict, client: dict, refresh_token: str) -> httpx2.Response:
@@ -65,14 +66,16 @@ def with_an_old_refresh_token(http: httpx2.Client, server: dict, client: dict, t
     show(answer)
     say("Use the spent one", "Two have it, and one is a thief. Nobody can tell which. RFC 9700 §4.14.2")
     refused(refresh(http, server, client, tokens["refresh_token"]), 400)
-    say("So the new one is worth nothing either", "The user is asked again; the thief cannot answer. RFC 9700 §4.14.2")
+    say("So the new one is worth nothing either", "The user can answer again, the thief cannot. RFC 9700 §4.14.2")
     refused(refresh(http, server, client, answer.json()["refresh_token"]), 400)
 
 
-def with_a_used_code(http: httpx2.Client, server: dict, pending: object, code: str, client: dict, tokens: dict) -> None:
+def with_a_used_code(
+    http: httpx2.Client, server: dict, client: dict, tokens: dict, code: str, code_verifier: str
+) -> None:
     say("Trade a used code again, with the right verifier", "So both have leaked. OAuth 2.1 §4.1.3")
     form = {"grant_type": "authorization_code", "client_id": client["client_id"], "code": code}
-    refused(http.post(server["token_endpoint"], data=form | {"code_verifier": pending.code_verifier}), 400)
+    refused(http.post(server["token_endpoint"], data=form | {"code_verifier": code_verifier}), 400)
     say("What the code has bought is worth nothing now", "Whoever it was that bought it. OAuth 2.1 §7.5.3")
     refused(refresh(http, server, client, tokens["refresh_token"]), 400)
 

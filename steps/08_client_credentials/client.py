@@ -272,16 +272,16 @@ def main() -> None:
         note("Now somebody patient has seen all of it: the code, the tokens, the page.")
         attacker.from_a_web_page(http, session.tokens)
         attacker.through_the_deputy(http, session.tokens)
-        attacker.with_an_old_refresh_token(http, session.server, session.client, session.tokens)
+        attacker.with_an_old_refresh_token(http, server, session.client, session.tokens)
         pending, code = new_tokens(http, session)
-        attacker.with_a_used_code(http, session.server, pending, code, session.client, session.tokens)
-        attacker.with_a_page_of_their_own(session.server, session.client)
+        attacker.with_a_used_code(http, server, session.client, session.tokens, code, pending.code_verifier)
+        attacker.with_a_page_of_their_own(server, session.client)
 
         note("The client notices when it refreshes next. It asks the user once more, and goes on.")
         refresh(http, session, {}, "")
         call(http, session, "score_headline", headline="Fraud fears, shares slump")
         say("Give the refresh token back", "Whoever finds it later finds nothing. RFC 7009 §2.1")
-        form = {"token": session.tokens["refresh_token"], "client_id": client["client_id"]}
+        form = {"token": session.tokens["refresh_token"], "client_id": session.client["client_id"]}
         show(http.post(server["revocation_endpoint"], data=form))
         token_file.forget()
     learned(

@@ -118,6 +118,12 @@ def code_grant(metadata: dict) -> None:
         raise OAuthError("invalid_client_metadata", why)  # RFC 7591 §2.1
 
 
+def shows_its_keys(metadata: dict) -> None:
+    if metadata["token_endpoint_auth_method"] == "private_key_jwt" and not usable_keys(metadata.get("jwks")):
+        why = f"private_key_jwt takes jwks: public keys with kid and alg, one of {', '.join(SIGNING_ALGORITHMS)}"
+        raise OAuthError("invalid_client_metadata", why)  # RFC 7591 §2
+
+
 REGISTRATION_RULES = (
     well_formed,
     https_or_loopback,
@@ -125,6 +131,7 @@ REGISTRATION_RULES = (
     known_auth_method,
     one_key_source,
     code_grant,
+    shows_its_keys,
 )
 
 
@@ -142,12 +149,6 @@ def sends_nobody_anywhere(metadata: dict) -> None:
 def proves_itself(metadata: dict) -> None:
     if metadata["token_endpoint_auth_method"] == "none":
         raise OAuthError("invalid_client_metadata", "only a confidential client acts for itself")  # OAuth 2.1 §4.2
-
-
-def shows_its_keys(metadata: dict) -> None:
-    if metadata["token_endpoint_auth_method"] == "private_key_jwt" and not usable_keys(metadata.get("jwks")):
-        why = f"private_key_jwt takes jwks: public keys with kid and alg, one of {', '.join(SIGNING_ALGORITHMS)}"
-        raise OAuthError("invalid_client_metadata", why)  # RFC 7591 §2
 
 
 MACHINE_RULES = (
@@ -247,11 +248,12 @@ async def register(request: Request) -> Response:
     for rule in MACHINE_RULES if for_itself else REGISTRATION_RULES:
         rule(metadata)
     client = {name: metadata[name] for name in REGISTRABLE}  # the rest is ignored, as the answer shows
-    client |= {"jwks": metadata["jwks"]} if for_itself and "jwks" in metadata else {}
     client |= {"client_id": secrets.token_urlsafe(16), "client_id_issued_at": int(time.time())}
     client |= {"grant_types": [grant for grant in GRANTS if grant in metadata["grant_types"]]}
     client |= {"grant_types": ["client_credentials"], "response_types": []} if for_itself else {}
     client |= {"scope": " ".join(scope for scope in SCOPES if scope in metadata["scope"].split(" "))}
+    if client["token_endpoint_auth_method"] == "private_key_jwt":
+        client |= {"jwks": metadata["jwks"]}
     if client["token_endpoint_auth_method"].startswith("client_secret"):
         client |= {"client_secret": secrets.token_urlsafe(32), "client_secret_expires_at": 0}
     clients[client["client_id"]] = client
@@ -297,8 +299,11 @@ def authenticated_client(request: Request, ask: dict[str, str]) -> dict:
 
 def basic_credentials(header: str) -> tuple[str, str]:
     """Both parts are form-encoded before they are joined: RFC 6749 §2.3.1."""
+    scheme, _, credentials = header.partition(" ")
     try:
-        client_id, secret = base64.b64decode(header.partition(" ")[2], validate=True).decode().split(":")
+        if scheme.lower() != "basic":
+            raise ValueError(scheme)
+        client_id, secret = base64.b64decode(credentials, validate=True).decode().split(":")
         return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except ValueError:
         raise OAuthError("invalid_client", "client authentication failed", 401) from None

@@ -4,7 +4,7 @@ Discovery: from the address of an MCP server to whoever makes tokens for it, by 
 """
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
@@ -32,21 +32,15 @@ def names_authorization_servers(metadata: dict, resource: str) -> None:
         raise Stop("The metadata names no authorization server, and we do not guess one.")
 
 
-def safe_authorization_servers(metadata: dict, resource: str) -> None:
-    for issuer in metadata["authorization_servers"]:
-        check_address(issuer)
-
-
 RESOURCE_METADATA_RULES = (
     describes_this_resource,
     names_authorization_servers,
-    safe_authorization_servers,
 )
 
 
 def check_address(url: object) -> None:
-    """Others tell us where to go: OAuth 2.1 §1.5. With a page of theirs they could reach into this computer."""
-    parts = urlsplit(url) if isinstance(url, str) and re.fullmatch(r"[!#-;=?-Z_a-z~\[\]]+", url) else urlsplit("")
+    """Others tell us where to go: OAuth 2.1 §1.5. Their address could lead into this computer."""
+    parts = parts_of(str(url))
     here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
     if not here and (parts.scheme != "https" or not parts.hostname):
         raise Stop(f"We do not go to {url!r}: it is neither https nor on this computer.")
@@ -67,6 +61,9 @@ def names_endpoints(metadata: dict, issuer: str) -> None:
     for name in ("authorization_endpoint", "token_endpoint"):
         if not isinstance(metadata.get(name), str):
             raise Stop(f"{issuer} does not say where its {name} is.")  # RFC 8414 §2
+    for name in metadata:
+        if name.endswith("_endpoint"):
+            parts_of(str(metadata[name]))
 
 
 def safe_endpoints(metadata: dict, issuer: str) -> None:
@@ -108,7 +105,7 @@ def bearer_challenge(answer: httpx2.Response) -> dict[str, str]:
 
 def resource_metadata_urls(resource: str) -> list[str]:
     """Between host and path, and then without the path: RFC 9728 §3.1."""
-    parts = urlsplit(resource)
+    parts = parts_of(resource)
     root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
     query = f"?{parts.query}" if parts.query else ""
     return list(dict.fromkeys([root + parts.path.rstrip("/") + query, root]))
@@ -116,13 +113,23 @@ def resource_metadata_urls(resource: str) -> list[str]:
 
 def server_metadata_urls(issuer: str) -> list[str]:
     """OAuth's place, then OpenID Connect's two: RFC 8414 §5."""
-    parts = urlsplit(issuer)
+    parts = parts_of(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     return [
         f"{origin}/.well-known/oauth-authorization-server{path}",
         f"{origin}/.well-known/openid-configuration{path}",
         *([f"{origin}{path}/.well-known/openid-configuration"] if path else []),
     ]
+
+
+def parts_of(url: str) -> SplitResult:
+    """Others tell us where to go, and may send us what is no address at all."""
+    try:
+        if url.isprintable():
+            return urlsplit(url)
+    except ValueError:
+        pass
+    raise Stop(f"{url!r} is not an address that can be asked.")
 
 
 def json_object(answer: httpx2.Response) -> dict:

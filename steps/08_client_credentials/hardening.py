@@ -1,6 +1,6 @@
 """Step 07 · what a patient attacker tries next, and why it does not work.
 
-What stands before both servers, whatever they are asked: is it meant for us, is it too much, and what is written down.
+What stands before both servers, whatever they are asked: is it for us, is it too much, and what is written down.
 """
 
 import json

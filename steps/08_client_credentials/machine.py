@@ -41,7 +41,7 @@ key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 def our_issuer(issuer: str) -> None:
     if issuer != OUR_ISSUER:
-        raise Stop(f"The MCP server sends us to {issuer}. Our credentials are for {OUR_ISSUER} and go nowhere else.")
+        raise Stop(f"The MCP server sends us to {issuer}. Our credentials are for {OUR_ISSUER} alone.")
 
 
 ISSUER_RULES = (
@@ -134,7 +134,8 @@ def what_must_not_work(http: httpx2.Client, server: dict, client: dict) -> None:
     ask_for_token(http, server, proof)
     refused(ask_for_token(http, server, proof), "invalid_client")
     say("Ask for more than was registered", "The operator has decided that, not the machine. OAuth 2.1 §3.2.4")
-    refused(ask_for_token(http, server, by_private_key(client), scope="mcp:exec:workflows:rebalance"), "invalid_scope")
+    too_much = "mcp:exec:workflows:rebalance"
+    refused(ask_for_token(http, server, by_private_key(client), scope=too_much), "invalid_scope")
     say("Register for oneself, without the operator", "Only people may come unannounced. RFC 7591 §3")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US)
     show(answer)
@@ -161,7 +162,7 @@ def main() -> None:
                 raise Stop(f"The authorization server gives no token: {tokens.get('error', answer.status_code)!r}.")
             call_tool(http, tokens["access_token"])
         show_token(tokens["access_token"])
-        note("sub and client_id are the same: nobody stands behind it. And no refresh token: it can just ask again.")
+        note("sub and client_id are the same: nobody stands behind it. No refresh token: it can just ask again.")
         what_must_not_work(http, server, client)
     learned(
         "a machine proves itself with a secret or, better, with a key that never leaves it",
