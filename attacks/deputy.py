@@ -3,14 +3,10 @@
 from attacks.core import Verdict, as_specified, attack, got_in, otherwise
 from attacks.world import BASIC, REBALANCE, World
 
+BEST_PRACTICES = "MCP security best practices"
 
-@attack(
-    "ATK-201",
-    "Confused deputy: what the server may see, for somebody who may not",
-    "MCP-S-20",
-    "MCP",
-    stopped_from="07",
-)
+
+@attack("ATK-201", "Confused deputy at an API behind the server", BEST_PRACTICES, "MCP", stopped_from="07")
 def confused_deputy(world: World) -> Verdict:
     """The server may read every customer upstream. Bob may not read alice's, nor have them rebalanced."""
     bob = world.access_token("bob", scope=f"{BASIC} {REBALANCE}")
@@ -24,9 +20,7 @@ def confused_deputy(world: World) -> Verdict:
     return as_specified(f"{others.status_code}, as for a customer who does not exist")
 
 
-@attack(
-    "ATK-202", "Token passthrough to an API behind the server", "MCP security best practices", "MCP", stopped_from="07"
-)
+@attack("ATK-202", "Token passthrough to an API behind the server", BEST_PRACTICES, "MCP", stopped_from="07")
 def token_passthrough(world: World) -> Verdict:
     """The API behind the server takes the server's own token. The user's is not sent there, and would not be taken."""
     upstream, heard = world.upstream()

@@ -265,15 +265,19 @@ class InProcess(World):
     def mcp_server(self) -> ModuleType:
         module = self.loaded.module("mcp_server")
         if hasattr(module, "http"):
-            reachable = {self.issuer: self.auth_server.app}
-            if "upstream.py" in self.step.files:
-                reachable[UPSTREAM] = self.loaded.module("upstream").app
-            module.http = httpx2.AsyncClient(mounts={url: httpx2.ASGITransport(app) for url, app in reachable.items()})
+            module.http = self.reaching(self.auth_server.app)
         return module
+
+    def reaching(self, authorization_server: object) -> httpx2.AsyncClient:
+        """What the MCP server asks with: it reaches this authorization server, and the API behind if there is one."""
+        reachable = {self.issuer: authorization_server}
+        if "upstream.py" in self.step.files:
+            reachable[UPSTREAM] = self.loaded.module("upstream").app
+        return httpx2.AsyncClient(mounts={url: httpx2.ASGITransport(app) for url, app in reachable.items()})
 
     def connect(self, authorization_server: object) -> None:
         """Whom the MCP server reaches when it asks for keys."""
-        self.mcp_server.http = httpx2.AsyncClient(mounts={self.issuer: httpx2.ASGITransport(authorization_server)})
+        self.mcp_server.http = self.reaching(authorization_server)
 
     @functools.cached_property
     def auth(self) -> TestClient:

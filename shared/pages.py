@@ -18,7 +18,9 @@ templates = Environment(
 
 
 def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object) -> Response:
-    return HTMLResponse(templates.get_template(template).render(values), status, headers)
+    icon = "Content-Security-Policy" not in (headers or {})  # an empty one, so that no browser asks for one
+    text = templates.get_template(template).render(values, may_have_an_icon=icon)
+    return HTMLResponse(text, status, headers)
 
 
 async def style(_: Request) -> Response:

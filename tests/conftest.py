@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.world import World
+from tools.catalogue import all_steps
 
-STEPS = ("01", "02", "03", "04", "05", "06", "07")
+STEPS = tuple(all_steps())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,17 +18,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "steps(*numbers): the steps for which this test must hold")
+    config.addinivalue_line("markers", "since(first): it must hold for this step and all later ones")
     os.environ["HEADLESS"] = "1"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `world` or `step` is run for every step its module or itself names."""
+    """A test that asks for `world` or `step` holds for the steps that its module or itself names.
+
+    It runs for the first and the last of them: what lies between is copied from its neighbours, attacked by the
+    catalogue, and walked by its README. `--step 06` runs all that holds for one step.
+    """
     if not {"world", "step"} & set(metafunc.fixturenames):
         return
-    marker = metafunc.definition.get_closest_marker("steps")
-    numbers = marker.args if marker else STEPS
+    numbers = numbers_of(metafunc.definition)
     only = metafunc.config.getoption("--step")
-    metafunc.parametrize("step", [n for n in numbers if only in (None, n)], ids=lambda n: f"step{n}", scope="function")
+    chosen = [n for n in numbers if n == only] if only else sorted({numbers[0], numbers[-1]})
+    metafunc.parametrize("step", chosen, ids=lambda n: f"step{n}", scope="function")
+
+
+def numbers_of(test: pytest.Item) -> tuple[str, ...]:
+    marker = next((mark for mark in test.iter_markers() if mark.name in ("steps", "since")), None)
+    if marker is None:
+        return STEPS
+    return marker.args if marker.name == "steps" else STEPS[STEPS.index(marker.args[0]) :]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

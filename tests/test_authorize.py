@@ -5,7 +5,7 @@ import pytest
 
 from tests.world import CALLBACK, CHALLENGE, ISSUER, RESOURCE, World, answer_in
 
-pytestmark = pytest.mark.steps("04", "05")
+pytestmark = pytest.mark.since("04")
 
 HTTPS = "https://app.example/cb"
 
@@ -160,7 +160,7 @@ def test_every_other_no_travels_home(world: World, changes: dict, error: str) ->
     assert world.honest_flow_works()
 
 
-@pytest.mark.steps("05")
+@pytest.mark.since("05")
 @pytest.mark.parametrize(
     "resource", ["https://other.example/mcp", RESOURCE + "/", RESOURCE + "?x", "http://localhost:8000/", "mcp", "é"]
 )

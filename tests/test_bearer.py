@@ -20,7 +20,7 @@ from shared.addresses import NEIGHBOUR
 from tests.test_resource_metadata import CHALLENGE, PRM
 from tests.world import ISSUER, RESOURCE, World, raw_jwt, served
 
-pytestmark = pytest.mark.steps("05")
+pytestmark = pytest.mark.since("05")
 
 BAD_TOKEN = (
     'Bearer realm="mcp", error="invalid_token", '
@@ -42,7 +42,7 @@ def opens(world: World, token: str) -> bool:
 # ── the header ────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_is_not_case_sensitive(world: World, scheme: str) -> None:
     assert world.list_tools(f"{scheme} {world.access_token()}").status_code == 200
@@ -52,7 +52,7 @@ def test_more_than_one_space_is_still_one_token(world: World) -> None:
     assert world.list_tools(f"Bearer   {world.access_token()}").status_code == 200
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 @pytest.mark.parametrize(
     "authorization", ["", "Basic YWxpY2U6d29uZGVybGFuZA==", "Negotiate abc", "token abc", "DPoP abc"]
 )

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from shared.browser import waiting_for_redirect
 from tests.world import VERIFIER, World, served
 
-pytestmark = pytest.mark.steps("05")
+pytestmark = pytest.mark.since("05")
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 def page(browser: Browser, world: World) -> Iterator[Page]:
     """A page of a browser whose `localhost:9000` is this test's own authorization server, over a real socket."""
     with served(world.auth_server.app) as origin:
+        world.auth.base_url = origin  # the honest words go where the browser goes
         context = browser.new_context(base_url=origin)
         context.set_default_timeout(10_000)
         page = context.new_page()
@@ -40,7 +41,7 @@ def sign_in(page: Page, username: str = "alice", password: str = "wonderland") -
     page.get_by_label("Password").fill(password)
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_a_person_allows_and_the_client_gets_its_code(page: Page, world: World) -> None:
     client_id = world.register()["client_id"]
     with waiting_for_redirect() as callback:

@@ -186,7 +186,7 @@ def test_an_open_door_is_said_to_be_one(client: ModuleType) -> None:
 # ── the metadata of the authorization server ──────────────────────────────────
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 @pytest.mark.parametrize("issuer", ["https://auth.example.com", "https://auth.example.com/"])
 def test_an_issuer_has_its_metadata_in_two_places(client: ModuleType, issuer: str) -> None:
     assert client.server_metadata_urls(issuer) == [
@@ -195,7 +195,7 @@ def test_an_issuer_has_its_metadata_in_two_places(client: ModuleType, issuer: st
     ]
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 @pytest.mark.parametrize("issuer", ["https://auth.example.com/tenant1", "https://auth.example.com/tenant1/"])
 def test_an_issuer_with_a_path_in_three_and_never_at_the_root(client: ModuleType, issuer: str) -> None:
     assert client.server_metadata_urls(issuer) == [
@@ -205,14 +205,14 @@ def test_an_issuer_with_a_path_in_three_and_never_at_the_root(client: ModuleType
     ]
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 def test_openid_connect_discovery_is_the_second_place(client: ModuleType) -> None:
     net = Net().at(f"{ISSUER}/.well-known/openid-configuration", METADATA)
     assert client.find_server(net.http, ISSUER) == METADATA
     assert net.asked == [AS_URL, f"{ISSUER}/.well-known/openid-configuration"]
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -242,14 +242,14 @@ def test_a_server_that_lies_or_has_no_s256_is_left_alone(client: ModuleType, cha
 # ── registration ──────────────────────────────────────────────────────────────
 
 
-@pytest.mark.steps("03", "04", "05")
+@pytest.mark.since("03")
 def test_what_we_register_as_is_a_native_public_client(client: ModuleType) -> None:
     net = Net().at(f"{ISSUER}/register", {"client_id": "abc"}, 201)
     assert client.register(net.http, METADATA) == {"client_id": "abc"}
     assert (client.ABOUT_US["application_type"], client.ABOUT_US["token_endpoint_auth_method"]) == ("native", "none")
 
 
-@pytest.mark.steps("03", "04", "05")
+@pytest.mark.since("03")
 def test_a_name_belongs_to_the_server_that_gave_it(client: ModuleType) -> None:
     other = METADATA | {"issuer": "https://other.example", "registration_endpoint": "https://other.example/register"}
     net = Net().at(f"{ISSUER}/register", {"client_id": "abc"}, 201)
@@ -260,21 +260,21 @@ def test_a_name_belongs_to_the_server_that_gave_it(client: ModuleType) -> None:
     assert net.asked == [f"{ISSUER}/register", "https://other.example/register"]
 
 
-@pytest.mark.steps("03", "04", "05")
+@pytest.mark.since("03")
 def test_a_refused_registration_is_told_with_its_reason(client: ModuleType) -> None:
     net = Net().at(f"{ISSUER}/register", {"error": "invalid_redirect_uri"}, 400)
     with pytest.raises(Stop, match="invalid_redirect_uri"):
         client.register(net.http, METADATA)
 
 
-@pytest.mark.steps("03", "04", "05")
+@pytest.mark.since("03")
 @pytest.mark.parametrize("endpoint", [None, 5, []])
 def test_a_server_without_registration_is_told(client: ModuleType, endpoint: object) -> None:
     with pytest.raises(Stop, match="offers no dynamic registration"):
         client.register(Net().http, METADATA | {"registration_endpoint": endpoint})
 
 
-@pytest.mark.steps("03", "04", "05")
+@pytest.mark.since("03")
 @pytest.mark.parametrize("answer", [{}, [], None, {"client_id": None}, {"client_id": 5}])
 def test_a_registration_without_a_name_is_none(client: ModuleType, answer: object) -> None:
     with pytest.raises(Stop, match="does not register us"):
@@ -317,7 +317,7 @@ def but(**changes: str | None) -> Callable[[dict], dict]:
 CLIENT = {"client_id": "abc"}
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_the_request_has_everything_and_a_new_secret_each_time(client: ModuleType, browser: Callable) -> None:
     opened = browser(good)
     for _ in range(2):
@@ -334,7 +334,7 @@ def test_the_request_has_everything_and_a_new_secret_each_time(client: ModuleTyp
     assert opened[0]["code_challenge"] != opened[1]["code_challenge"]
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_an_endpoint_keeps_its_query_and_what_is_not_known_is_not_sent(client: ModuleType, browser: Callable) -> None:
     opened = browser(good)
     client.authorize(METADATA | {"authorization_endpoint": f"{ISSUER}/authorize?tenant=1"}, CLIENT, RESOURCE, "")
@@ -342,7 +342,7 @@ def test_an_endpoint_keeps_its_query_and_what_is_not_known_is_not_sent(client: M
     assert "scope" not in opened[0]
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 @pytest.mark.parametrize("state", [None, "", "another", "é"])
 def test_an_answer_with_a_foreign_state_is_dropped_and_the_honest_one_still_works(
     client: ModuleType, browser: Callable, state: str | None, capsys: pytest.CaptureFixture
@@ -352,7 +352,7 @@ def test_an_answer_with_a_foreign_state_is_dropped_and_the_honest_one_still_work
     assert "of an attacker" not in capsys.readouterr().out
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 @pytest.mark.parametrize("answer", [but(iss=None), but(iss=""), but(iss="https://evil.example"), but(iss=ISSUER + "/")])
 def test_an_answer_of_another_issuer_is_refused(client: ModuleType, browser: Callable, answer: Callable) -> None:
     browser(answer)
@@ -360,7 +360,7 @@ def test_an_answer_of_another_issuer_is_refused(client: ModuleType, browser: Cal
         client.authorize(METADATA, CLIENT, RESOURCE, "x")
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_where_no_iss_is_promised_none_is_needed_but_a_wrong_one_is_refused(
     client: ModuleType, browser: Callable
 ) -> None:
@@ -373,14 +373,14 @@ def test_where_no_iss_is_promised_none_is_needed_but_a_wrong_one_is_refused(
         client.authorize(silent, CLIENT, RESOURCE, "x")
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_a_denial_is_a_sentence(client: ModuleType, browser: Callable) -> None:
     browser(but(code=None, error="access_denied", error_description="the user said no"))
     with pytest.raises(Stop, match="the user said no"):
         client.authorize(METADATA, CLIENT, RESOURCE, "x")
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_an_error_of_another_issuer_is_not_even_shown(client: ModuleType, browser: Callable) -> None:
     browser(but(code=None, error="access_denied", error_description="call 555", iss="https://evil.example"))
     with pytest.raises(Stop) as stopped:
@@ -388,13 +388,13 @@ def test_an_error_of_another_issuer_is_not_even_shown(client: ModuleType, browse
     assert "555" not in str(stopped.value)
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_two_codes_in_one_answer_are_dropped(client: ModuleType, browser: Callable) -> None:
     browser(lambda ask: [("code", "a"), ("code", "b"), ("state", ask["state"]), ("iss", ISSUER)], good)
     assert client.authorize(METADATA, CLIENT, RESOURCE, "x")[1] == "the code"
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -414,7 +414,7 @@ def test_no_token_is_a_sentence(client: ModuleType, browser: Callable, status: i
         client.redeem(Net().at(f"{ISSUER}/token", body, status).http, METADATA, CLIENT, pending, code)
 
 
-@pytest.mark.steps("04", "05")
+@pytest.mark.since("04")
 def test_the_code_goes_to_the_token_endpoint_with_the_verifier(client: ModuleType, browser: Callable) -> None:
     browser(good)
     pending, code = client.authorize(METADATA, CLIENT, RESOURCE, "x")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.world import NATIVE, World
 
-pytestmark = pytest.mark.steps("03", "04", "05")
+pytestmark = pytest.mark.since("03")
 
 ALL_SCOPES = "mcp:tools:sentiment mcp:resources:customer-data:read mcp:exec:workflows:rebalance"
 

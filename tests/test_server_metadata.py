@@ -30,7 +30,7 @@ GROWS = {
 }
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 def test_the_metadata_says_what_this_step_can_do(world: World) -> None:
     expected = dict(ALL)
     for number, more in GROWS.items():
@@ -43,14 +43,14 @@ def test_the_metadata_says_what_this_step_can_do(world: World) -> None:
     assert answer.json() == expected
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 def test_the_issuer_is_one_string_everywhere(world: World) -> None:
     assert world.auth.get(PATH).json()["issuer"] == ISSUER
     assert world.mcp.get("/.well-known/oauth-protected-resource").json()["authorization_servers"] == [ISSUER]
     assert not ISSUER.endswith("/")
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 def test_every_endpoint_that_is_announced_exists(world: World) -> None:
     for name, url in world.auth.get(PATH).json().items():
         if name.endswith(("_endpoint", "_uri")):
@@ -63,6 +63,6 @@ def test_what_is_announced_and_not_built_says_so(world: World) -> None:
     assert world.auth.post("/token").status_code == 501
 
 
-@pytest.mark.steps("02", "03", "04", "05")
+@pytest.mark.since("02")
 def test_the_metadata_is_only_read(world: World) -> None:
     assert world.auth.post(PATH).status_code == 405

@@ -6,7 +6,7 @@ import pytest
 
 from tests.world import CALLBACK, ISSUER, RESOURCE, World, answer_in, s256
 
-pytestmark = pytest.mark.steps("04", "05")
+pytestmark = pytest.mark.since("04")
 
 
 def refused(answer: httpx2.Response, error: str, status: int = 400) -> None:

@@ -26,12 +26,16 @@ from shared.addresses import ISSUER, RESOURCE  # noqa: F401
 
 @contextlib.contextmanager
 def served(app: object) -> Iterator[str]:
-    """The app on a real socket, for those who need one; its origin."""
+    """The app on a real socket, for those who need one; its origin, which it believes to be its own."""
     listener = socket.create_server(("127.0.0.1", 0))
+    origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for middleware in app.user_middleware:
+        if "own" in middleware.kwargs:
+            middleware.kwargs["own"] = origin
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    yield origin
     server.should_exit = True
     thread.join()
 
