@@ -11,6 +11,7 @@ from attacks import (  # noqa: F401
     documents,
     endpoints,
     jwt_checks,
+    operations,
     pages,
     redirects,
     registration,

@@ -124,10 +124,10 @@ async def awaited(answer: object, rule: Rule, said_no: set[str]) -> object:
 # ── the three questions ───────────────────────────────────────────────────────────────────────────
 
 
-def step(number: str, attacks: Iterable[Attack] | None = None) -> list[Result]:
+def step(number: str, attacks: Iterable[Attack] | None = None, harmless: bool = True) -> list[Result]:
     """How far each attack gets at one step."""
     with InProcess(number, raise_server_exceptions=False) as world:
-        return list(against(world, attacks))
+        return list(against(world, attacks, harmless))
 
 
 def rules_of(number: str) -> dict[str, str]:
@@ -139,7 +139,8 @@ def rules_of(number: str) -> dict[str, str]:
 def without(number: str, rule: str, candidates: list[Attack] | None = None) -> list[Result]:
     """The attacks that are refused as specified as long as `rule` stands, and not without it."""
     if candidates is None:
-        candidates = [result.attack for result in step(number) if rule in result.said_no and was_stopped(result)]
+        found = step(number, harmless=False)
+        candidates = [result.attack for result in found if rule in result.said_no and was_stopped(result)]
     if not candidates:
         return []
     with InProcess(number, raise_server_exceptions=False) as world:
@@ -149,7 +150,7 @@ def without(number: str, rule: str, candidates: list[Attack] | None = None) -> l
 
 def without_each(number: str) -> Iterator[tuple[str, list[Result]]]:
     """For every rule of a step, the attacks that need it. Only those in which it said no can need it."""
-    before = step(number)
+    before = step(number, harmless=False)
     for rule in rules_of(number):
         yield rule, without(number, rule, [r.attack for r in before if rule in r.said_no and was_stopped(r)])
 

@@ -43,7 +43,16 @@ def numbers_of(test: pytest.Item) -> tuple[str, ...]:
     return marker.args if marker.name == "steps" else STEPS[STEPS.index(marker.args[0]) :]
 
 
+SLOW = ("test_readmes", "test_attacks", "test_tools", "test_when_things_go_wrong", "test_walks", "test_browser")
+ONE_BY_ONE = ("test_readmes", "test_attacks")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slow ones first, and each of the slowest on any core that is free; all others share what their file made."""
+    for item in items:
+        file = item.path.stem
+        item.add_marker(pytest.mark.xdist_group(item.nodeid if file in ONE_BY_ONE else file))
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
     if only := config.getoption("--step"):
         items[:] = [item for item in items if hasattr(item, "callspec") and item.callspec.params.get("step") == only]
 
