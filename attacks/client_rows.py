@@ -171,8 +171,8 @@ def credentials_elsewhere(world: World) -> Verdict:
     if words or f"{EVIL}/register" not in now.urls():
         return otherwise(words or "the client did not register anew")
     if hasattr(client := client_of(world), "token_file"):
-        client.token_file.keep(ISSUER, OLD_TOKENS)
-        if client.token_file.kept(EVIL):
+        client.token_file.keep(ISSUER, OLD_CLIENT, OLD_TOKENS)
+        if any(client.token_file.kept(EVIL)):
             return got_in("the new server would be told the tokens that were kept")
     return as_specified("registered anew")
 

@@ -171,3 +171,18 @@ def cookie_flags(world: World) -> Verdict:
 
 def set_cookies(answer: httpx2.Response) -> list[str]:
     return answer.headers.get_list("set-cookie")
+
+
+@attack("ATK-206", "A stranger's page uses up the user's limits", "own", "AS", stopped_from="07")
+def pictures(world: World) -> Verdict:
+    """A hundred pictures in a web page ask the authorization server, from the user's own address."""
+    picture = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    browser = world.browser()
+    ask = world.ask(world.register()["client_id"])
+    answers = [browser.get("/authorize", params=ask, headers=picture) for _ in range(101)]
+    followed = browser.get("/authorize", params=ask, headers=picture | {"Sec-Fetch-Mode": "navigate"})
+    if followed.status_code == 429:
+        return got_in("the user cannot sign in any more")
+    if followed.status_code != 200:
+        return otherwise("a link from another website does not work")
+    return worst(*(denied(answer, (403, "invalid_request")) for answer in answers))

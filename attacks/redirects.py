@@ -115,8 +115,9 @@ def open_redirector(world: World) -> Verdict:
     answers = [world.auth.get("/authorize", params=ask | change) for change in wrong]
     answers.append(world.auth.get("/authorize", params=[*ask.items(), ("state", "twice")]))
     somebody, victim = world.browser(), world.browser()
-    denial = victim.post("/consent", data=world.page(ask, somebody) | {"decision": "deny"})
-    verdict = worst(*map(denied_with_page, answers), denied_with_page(denial))
+    denials = [world.consent(ask, "nobody", decision="deny")]
+    denials.append(victim.post("/consent", data=world.page(ask, somebody) | {"decision": "deny"}))
+    verdict = worst(*map(denied_with_page, answers + denials))
     if not all("phish.example" in answer.text for answer in answers):
         return worst(verdict, otherwise("the page does not name the host"))
     return verdict

@@ -151,6 +151,8 @@ def machine_for_everybody(world: World) -> Verdict:
     tries = [denied(answer, BAD_METADATA, BAD_URI) for answer in answers]
     for second in ("refresh_token", "implicit"):
         tries.append(denied(register(world, grant_types=["client_credentials", second], **methods[0]), BAD_METADATA))
+    for nothing in ({"grant_types": ["implicit"]}, {"grant_types": []}, {"response_types": ["token"]}):
+        tries.append(denied(register(world, **nothing), BAD_METADATA))
     both = register(world, grant_types=["authorization_code", "client_credentials"], **methods[0])
     if "client_credentials" in json_object(both).get("grant_types", []):
         tries.append(got_in("registered for client_credentials, in passing"))

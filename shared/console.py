@@ -63,7 +63,7 @@ SECRETS = {
     "code_verifier",
     "password",
 }
-REQUEST_HEADERS = ("authorization", "mcp-protocol-version", "mcp-method", "mcp-name")
+REQUEST_HEADERS = ("authorization", "origin", "mcp-protocol-version", "mcp-method", "mcp-name")
 RESPONSE_HEADERS = ("www-authenticate", "location", "cache-control", "retry-after")
 
 CLAIMS = {
@@ -116,10 +116,12 @@ def learned(*facts: str) -> None:
 # ── showing ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def show(answer: httpx2.Response) -> None:
+def show(answer: httpx2.Response, who: str = "client") -> None:
     """One exchange, as it went over the wire: who asked whom, the headers and bodies that matter."""
     request = answer.request
-    line(f"client {ARROW} {name_of(request.url)}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
+    line(f"{who} {ARROW} {name_of(request.url)}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
+    if request.headers.get("host") != request.url.netloc.decode("ascii"):
+        show_headers(request.headers, ("host",))
     show_headers(request.headers, REQUEST_HEADERS)
     show_body(request.content, request.headers.get("content-type", ""))
     colour = "green" if answer.status_code < 400 else "red"

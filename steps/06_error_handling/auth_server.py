@@ -21,7 +21,6 @@ from shared.serving import HEALTH, serve
 
 from .clients import (
     AUTH_METHODS,
-    GRANTS,
     LOOPBACK,
     NO_STORE,
     REGISTRABLE,
@@ -33,6 +32,7 @@ from .clients import (
 )
 from .tokens import (
     CODE_LIFETIME,
+    GRANT_TYPES,
     RESOURCES,
     grants,
     jwks,
@@ -121,7 +121,7 @@ async def server_metadata(_: Request) -> Response:
         "authorization_endpoint": f"{ISSUER}/authorize",
         "token_endpoint": f"{ISSUER}/token",
         "response_types_supported": ["code"],
-        "grant_types_supported": GRANTS,
+        "grant_types_supported": list(GRANT_TYPES),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": AUTH_METHODS,
         "registration_endpoint": f"{ISSUER}/register",

@@ -185,13 +185,14 @@ class Session:
 def new_tokens(http: httpx2.Client, session: Session) -> None:
     scope = " ".join(sorted(session.scopes))
     pending, code = authorize(session.server, session.client, RESOURCE, scope)
+    session.tokens = {}  # those of an older consent
     remember(session, redeem(http, session.server, session.client, pending, code))
     if set(session.tokens.get("scope", scope).split()) != session.scopes:
         note(f"We asked for {scope}, and were given {session.tokens['scope']}. OAuth 2.1 §3.2.3")
 
 
-def refresh(http: httpx2.Client, session: Session, challenge: dict[str, str], operation: str) -> None:
-    say("Refresh", "The old token is worth nothing now; this one was never sent to the door. OAuth 2.1 §4.3.1")
+def refresh(http: httpx2.Client, session: Session) -> None:
+    say("Refresh", "This token, which the MCP server has never seen, buys a new one. OAuth 2.1 §4.3.1")
     answer = http.post(
         session.server["token_endpoint"],
         data={
@@ -217,19 +218,13 @@ def remember(session: Session, tokens: dict) -> None:
     session.tokens |= tokens  # a new refresh token takes the place of the old one: OAuth 2.1 §4.3.2
 
 
-def step_up(http: httpx2.Client, session: Session, challenge: dict[str, str], operation: str) -> None:
+def step_up(http: httpx2.Client, session: Session, scope: str, operation: str) -> None:
     session.step_ups[operation] += 1
     if session.step_ups[operation] > STEP_UPS:
         raise Stop(f"{operation} needs more than the user allows. We asked {STEP_UPS} times, and stop asking.")
-    session.scopes |= set(challenge.get("scope", "").split())
-    note("The user must decide: what we had, and what this operation needs. OAuth 2.1 §5.3.2")
+    session.scopes |= set(scope.split())
+    note("The user must decide: what we had, and what this operation needs. MCP specification, step-up")
     new_tokens(http, session)
-
-
-REACTIONS = {  # what a no asks us to do: OAuth 2.1 §5.3.2
-    "invalid_token": refresh,
-    "insufficient_scope": step_up,
-}
 
 
 def call(http: httpx2.Client, session: Session, tool: str, **arguments: object) -> httpx2.Response:
@@ -243,10 +238,13 @@ def call(http: httpx2.Client, session: Session, tool: str, **arguments: object) 
         headers = HEADERS | names | {"Authorization": f"Bearer {access_token}"}
         answer = http.post(RESOURCE, json=message, headers=headers)
         show(answer)
-        challenge = bearer_challenge(answer)
-        if challenge.get("error") not in REACTIONS:
+        challenge = bearer_challenge(answer)  # what the no asks us to do: OAuth 2.1 §5.3.2
+        if challenge.get("error") == "invalid_token":
+            refresh(http, session)
+        elif challenge.get("error") == "insufficient_scope":
+            step_up(http, session, challenge.get("scope", ""), tool)
+        else:
             return answer
-        REACTIONS[challenge["error"]](http, session, challenge, tool)
     raise Stop(f"{tool} was refused {TRIES} times. We do not go on.")
 
 
@@ -275,19 +273,19 @@ def main() -> None:
         new_tokens(http, session)
         anyio.run(use_tools, RESOURCE, session.tokens["access_token"])
 
-        wait("until the token has expired", session.tokens["expires_in"])
+        wait("until the token has expired", session.tokens.get("expires_in", 0))
         call(http, session, "score_headline", headline="Fraud fears, shares slump")
         with the_visitor_presses("deny"):
             must_be_refused(http, session, "rebalance_customer", id="c-1")
         call(http, session, "rebalance_customer", id="c-1")
         if restart("auth_server"):
             note("The authorization server has been restarted. It has forgotten everybody.")
-            refresh(http, session, {}, "")
+            refresh(http, session)
             call(http, session, "rebalance_customer", id="c-1")
         if stop("auth_server"):
             note("The authorization server is down.")
             try:
-                refresh(http, session, {}, "")
+                refresh(http, session)
             except httpx2.TransportError as error:
                 note(f"What a user should read then: {sentence_for(error)}")
     learned(

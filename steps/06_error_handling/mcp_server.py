@@ -86,8 +86,8 @@ def refuse(no: Refused) -> Response:
     """The one place where a no becomes HTTP: RFC 9728 §5.1."""
     if no.status == 503:
         return JSONResponse(no.challenge, 503, NO_STORE | {"Retry-After": str(RETRY_AFTER)})
-    if no.status == 400 and "jsonrpc" in no.challenge:
-        return Response(json.dumps(no.challenge), 400, NO_STORE, "application/json")
+    if no.status in (413, 415) or "jsonrpc" in no.challenge:
+        return Response(json.dumps(no.challenge), no.status, NO_STORE, "application/json")
     parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **no.challenge}.items())
     return Response(status_code=no.status, headers=NO_STORE | {"WWW-Authenticate": f"Bearer {parameters}"})
 
@@ -112,7 +112,7 @@ def no_keys() -> Refused:
 
 
 def too_little(scopes: tuple[str, ...]) -> Refused:
-    """All scopes of the operation at once, so that one more consent is enough: OAuth 2.1 §5.3.2."""
+    """OAuth 2.1 §5.3.2. All scopes of the operation at once, so that one more consent is enough."""
     why = "This operation needs more than the token allows"
     about = {"scope": " ".join(scopes), "resource_metadata": METADATA_URL, "error_description": why}
     return Refused(403, error="insufficient_scope", **about)
@@ -298,7 +298,7 @@ async def checked(request: Request) -> Receive:
     try:
         message = await read_json(request, "invalid_request")
     except BadBody as no:
-        raise Refused(no.status, error=no.error, error_description=no.why, resource_metadata=METADATA_URL) from None
+        raise bad_header(no.why) if no.status == 400 else Refused(no.status, error=no.error, why=no.why) from None
     if not all(rule(request, message) for rule in ANNOUNCEMENT_RULES):
         raise contradiction(message)
     if not all(rule(message, request.user.scopes) for rule in SCOPE_RULES):

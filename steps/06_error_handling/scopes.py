@@ -12,7 +12,7 @@ SENTIMENT = "mcp:tools:sentiment"
 READ_CUSTOMERS = "mcp:resources:customer-data:read"
 REBALANCE = "mcp:exec:workflows:rebalance"
 needed: dict[tuple[str, str], tuple[str, ...]] = {  # by operation; the tools add their own
-    ("tools/list", ""): (SENTIMENT,),
+    ("tools/list", ""): (SENTIMENT,),  # which tools there are is for those who use the basic one
     ("resources/list", ""): (READ_CUSTOMERS,),
     ("resources/templates/list", ""): (READ_CUSTOMERS,),
     ("resources/read", ""): (READ_CUSTOMERS,),
@@ -22,12 +22,13 @@ needed: dict[tuple[str, str], tuple[str, ...]] = {  # by operation; the tools ad
 
 
 def method_as_announced(request: Request, message: dict) -> bool:
-    return set(request.headers.getlist("mcp-method")) <= {message.get("method")}
+    return all(announced == message.get("method") for announced in request.headers.getlist("mcp-method"))
 
 
 def name_as_announced(request: Request, message: dict) -> bool:
     name = name_in(message)
-    return not name or set(map(decode_header_value, request.headers.getlist("mcp-name"))) <= {name}
+    announced = map(decode_header_value, request.headers.getlist("mcp-name"))
+    return not name or all(other == name for other in announced)
 
 
 ANNOUNCEMENT_RULES = (
@@ -46,7 +47,7 @@ SCOPE_RULES = (
 
 
 def scopes_for(message: dict) -> tuple[str, ...]:
-    """What runs is the method, and for a tool its name. A method that nobody named takes a valid token only."""
+    """What runs is the method, and for a tool its name. Others, like ping, show only what all may see."""
     method = message.get("method")
     return needed.get((str(method), name_in(message) if method == "tools/call" else ""), ())
 

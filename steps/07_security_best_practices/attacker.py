@@ -24,9 +24,9 @@ META = {f"{MCP}/protocolVersion": VERSION, f"{MCP}/clientCapabilities": {}}
 
 
 def refused(answer: httpx2.Response, status: int) -> None:
-    show(answer)
+    show(answer, "attacker")
     if answer.status_code != status:
-        raise Stop(f"This must not work, and it did: {answer.status_code}.")
+        raise Stop(f"The attacker should get {status} here, and got {answer.status_code}.")
 
 
 def read_customer(http: httpx2.Client, tokens: dict, id: str, **headers: str) -> httpx2.Response:
@@ -39,6 +39,7 @@ def read_customer(http: httpx2.Client, tokens: dict, id: str, **headers: str) ->
 
 def refresh(http: httpx2.Client, server: dict, client: dict, refresh_token: str) -> httpx2.Response:
     form = {"grant_type": "refresh_token", "client_id": client["client_id"], "refresh_token": refresh_token}
+    form |= {"resource": RESOURCE}
     return http.post(server["token_endpoint"], data=form)
 
 
@@ -76,7 +77,7 @@ def with_a_used_code(
     say("Trade a used code again, with the right verifier", "So both have leaked. OAuth 2.1 §4.1.3")
     form = {"grant_type": "authorization_code", "client_id": client["client_id"], "code": code}
     refused(http.post(server["token_endpoint"], data=form | {"code_verifier": code_verifier}), 400)
-    say("What the code has bought is worth nothing now", "Whoever it was that bought it. OAuth 2.1 §7.5.3")
+    say("Refresh with what that code has bought", "No longer. The access token lives until it expires. RFC 7009 §3")
     refused(refresh(http, server, client, tokens["refresh_token"]), 400)
 
 
@@ -94,6 +95,8 @@ def with_a_page_of_their_own(server: dict, client: dict) -> None:
     with httpx2.Client() as attackers_browser, httpx2.Client() as users_browser:
         page = attackers_browser.get(server["authorization_endpoint"], params=query)
         form = Form(page.text)
-        say("Send the attacker's page from the user's browser", "It has not been shown there. RFC 9700 §4.7")
-        answer = dict(form.fields) | {"username": "alice", "password": "wonderland", "decision": "allow"}
+        say("Send the attacker's page from the user's browser", "It has not been shown there. RFC 6749 §10.12")
+        scopes = [value for name, value in form.fields if name == "scope"]
+        answer = dict(form.fields) | {"scope": scopes, "decision": "allow"}
+        answer |= {"username": "alice", "password": "wonderland"}
         refused(users_browser.post(urljoin(str(page.url), form.action), data=answer), 400)

@@ -185,14 +185,15 @@ class Session:
 def new_tokens(http: httpx2.Client, session: Session) -> tuple[Pending, str]:
     scope = " ".join(sorted(session.scopes))
     pending, code = authorize(session.server, session.client, RESOURCE, scope)
+    session.tokens = {}  # those of an older consent
     remember(session, redeem(http, session.server, session.client, pending, code))
     if set(session.tokens.get("scope", scope).split()) != session.scopes:
         note(f"We asked for {scope}, and were given {session.tokens['scope']}. OAuth 2.1 §3.2.3")
     return pending, code
 
 
-def refresh(http: httpx2.Client, session: Session, challenge: dict[str, str], operation: str) -> None:
-    say("Refresh", "The old token is worth nothing now; this one was never sent to the door. OAuth 2.1 §4.3.1")
+def refresh(http: httpx2.Client, session: Session) -> None:
+    say("Refresh", "This token, which the MCP server has never seen, buys a new one. OAuth 2.1 §4.3.1")
     answer = http.post(
         session.server["token_endpoint"],
         data={
@@ -216,22 +217,16 @@ def refresh(http: httpx2.Client, session: Session, challenge: dict[str, str], op
 
 def remember(session: Session, tokens: dict) -> None:
     session.tokens |= tokens  # a new refresh token takes the place of the old one: OAuth 2.1 §4.3.2
-    token_file.keep(session.server["issuer"], session.tokens)
+    token_file.keep(session.server["issuer"], session.client, session.tokens)
 
 
-def step_up(http: httpx2.Client, session: Session, challenge: dict[str, str], operation: str) -> None:
+def step_up(http: httpx2.Client, session: Session, scope: str, operation: str) -> None:
     session.step_ups[operation] += 1
     if session.step_ups[operation] > STEP_UPS:
         raise Stop(f"{operation} needs more than the user allows. We asked {STEP_UPS} times, and stop asking.")
-    session.scopes |= set(challenge.get("scope", "").split())
-    note("The user must decide: what we had, and what this operation needs. OAuth 2.1 §5.3.2")
+    session.scopes |= set(scope.split())
+    note("The user must decide: what we had, and what this operation needs. MCP specification, step-up")
     new_tokens(http, session)
-
-
-REACTIONS = {  # what a no asks us to do: OAuth 2.1 §5.3.2
-    "invalid_token": refresh,
-    "insufficient_scope": step_up,
-}
 
 
 def call(http: httpx2.Client, session: Session, tool: str, **arguments: object) -> httpx2.Response:
@@ -245,10 +240,13 @@ def call(http: httpx2.Client, session: Session, tool: str, **arguments: object) 
         headers = HEADERS | names | {"Authorization": f"Bearer {access_token}"}
         answer = http.post(RESOURCE, json=message, headers=headers)
         show(answer)
-        challenge = bearer_challenge(answer)
-        if challenge.get("error") not in REACTIONS:
+        challenge = bearer_challenge(answer)  # what the no asks us to do: OAuth 2.1 §5.3.2
+        if challenge.get("error") == "invalid_token":
+            refresh(http, session)
+        elif challenge.get("error") == "insufficient_scope":
+            step_up(http, session, challenge.get("scope", ""), tool)
+        else:
             return answer
-        REACTIONS[challenge["error"]](http, session, challenge, tool)
     raise Stop(f"{tool} was refused {TRIES} times. We do not go on.")
 
 
@@ -260,11 +258,12 @@ def main() -> None:
         metadata, challenge = find_resource(http, RESOURCE)
         issuer = metadata["authorization_servers"][0]
         server = find_server(http, issuer)
-        client = register(http, server)
+        client, tokens = token_file.kept(issuer)
+        client = client or register(http, server)
         scope = challenge.get("scope") or " ".join(metadata.get("scopes_supported") or [])
-        session = Session(server, client, set(scope.split()), token_file.kept(issuer))
-        if session.tokens:
-            refresh(http, session, {}, "")
+        session = Session(server, client, set(scope.split()), tokens)
+        if tokens:
+            refresh(http, session)
         else:
             new_tokens(http, session)
         anyio.run(use_tools, RESOURCE, session.tokens["access_token"])
@@ -278,14 +277,14 @@ def main() -> None:
         attacker.with_a_page_of_their_own(server, session.client)
 
         note("The client notices when it refreshes next. It asks the user once more, and goes on.")
-        refresh(http, session, {}, "")
+        refresh(http, session)
         call(http, session, "score_headline", headline="Fraud fears, shares slump")
         say("Give the refresh token back", "Whoever finds it later finds nothing. RFC 7009 §2.1")
         form = {"token": session.tokens["refresh_token"], "client_id": session.client["client_id"]}
         show(http.post(server["revocation_endpoint"], data=form))
-        token_file.forget()
+        token_file.forget(issuer)
     learned(
-        "what is used twice was stolen, so both users lose it",
+        "a code or a refresh token that is used twice has leaked, so nobody can refresh with it any more",
         "a page is answered by the browser that it was shown in, and a server by those it is meant for",
         "whoever acts for others asks first whether these others may",
     )

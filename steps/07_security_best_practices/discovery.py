@@ -39,7 +39,7 @@ RESOURCE_METADATA_RULES = (
 
 
 def check_address(url: object) -> None:
-    """Others tell us where to go: OAuth 2.1 §1.5. Their address could lead into this computer."""
+    """OAuth 2.1 §1.5: https, or http to this computer, where the workshop runs; no other address of theirs."""
     parts = parts_of(str(url))
     here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
     if not here and (parts.scheme != "https" or not parts.hostname):

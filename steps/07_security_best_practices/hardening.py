@@ -17,11 +17,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # ── what we remember ──────────────────────────────────────────────────────────
 
 WINDOW = 60  # seconds
-FAILURES = {"/token": 20, "/consent": 20, "/revoke": 20, "/mcp": 100}  # that one address may have in a window
-REQUESTS = {"/register": 100, "/authorize": 100}  # that one address may send in a window
+LIMITS = {"/token": 20, "/consent": 20, "/revoke": 20, "/register": 100, "/authorize": 100}  # by address and window
+ONLY_FAILURES_COUNT = ("/token", "/consent", "/revoke")
 FAILED = (400, 401, 403)
 MOST_ADDRESSES = 10_000
 counted: dict[tuple[str, str], deque[float]] = {}  # when it happened, by path and address
+ON_ALL = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+}
 UNRECORDED = ("/health", "/style.css")
 record: ContextVar[dict] = ContextVar("record")  # what the audit log will say about this request
 audit_log = logging.getLogger("audit")
@@ -38,8 +44,7 @@ class Stopped(Exception):
 
 def stopped(no: Stopped) -> JSONResponse:
     write_down(reason=no.error)
-    headers = {"Cache-Control": "no-store"} | no.headers
-    return JSONResponse({"error": no.error, "error_description": no.why}, no.status, headers)
+    return JSONResponse({"error": no.error, "error_description": no.why}, no.status, ON_ALL | no.headers)
 
 
 # ── rules ─────────────────────────────────────────────────────────────────────
@@ -48,7 +53,7 @@ def stopped(no: Stopped) -> JSONResponse:
 def own_host(request: Request, own: str) -> None:
     """A page whose name was made to point at this computer still sends its own name: RFC 9110 §7.4."""
     if request.headers.getlist("host") != [own.partition("://")[2]]:
-        raise Stopped(421, "invalid_request", f"This is {own}, and the request is meant for somebody else.")
+        raise Stopped(421, "invalid_request", f"This server is {own}: ask for it by that name.")
 
 
 def own_origin(request: Request, own: str) -> None:
@@ -58,42 +63,41 @@ def own_origin(request: Request, own: str) -> None:
         raise Stopped(403, "invalid_request", "Pages of other websites may not send requests here.")
 
 
-def few_failures(request: Request, own: str) -> None:
-    check_limit(request, FAILURES)  # OAuth 2.1 §7.7: nobody guesses for long
+def no_picture(request: Request, own: str) -> None:
+    """A link may lead here from anywhere, a picture in a stranger's page may not: it uses up the user's limits."""
+    foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if foreign and request.headers.get("sec-fetch-mode") != "navigate":
+        raise Stopped(403, "invalid_request", "Pages of other websites may not send requests here.")
 
 
-def few_requests(request: Request, own: str) -> None:
-    check_limit(request, REQUESTS)
-
-
-REQUEST_RULES = (
-    own_host,
-    own_origin,
-    few_failures,
-    few_requests,
-)
-
-
-def check_limit(request: Request, limits: dict[str, int]) -> None:
-    times = counted.get(place(request), deque())
+def not_too_often(request: Request, own: str) -> None:
+    """OAuth 2.1 §7.7: nobody guesses for long."""
+    times, limit = counted.get(place(request), deque()), LIMITS.get(request.url.path)
     while times and times[0] <= time.monotonic() - WINDOW:
         times.popleft()
-    limit = limits.get(request.url.path)
     if limit and len(times) >= limit:
         wait = {"Retry-After": str(int(times[0] + WINDOW - time.monotonic()) + 1)}  # RFC 6585 §4
         raise Stopped(429, "temporarily_unavailable", "That was too much for one minute.", **wait)
 
 
+REQUEST_RULES = (
+    own_host,
+    own_origin,
+    no_picture,
+    not_too_often,
+)
+
+
 def count(request: Request) -> None:
     """Before anything is looked at: whoever sends a thousand guesses at once has sent them all too early."""
-    if request.url.path in FAILURES or request.url.path in REQUESTS:
+    if request.url.path in LIMITS:
         if len(counted) > MOST_ADDRESSES:
             counted.pop(next(iter(counted)))  # the one that came first
         counted.setdefault(place(request), deque()).append(time.monotonic())
 
 
 def take_back(request: Request) -> None:
-    if request.url.path in FAILURES and counted.get(place(request)):
+    if request.url.path in ONLY_FAILURES_COUNT and counted.get(place(request)):
         counted[place(request)].pop()  # it was no failure
 
 
@@ -137,7 +141,12 @@ class Hardened:
                 audit(request, message["status"])
             await send(message)
 
-        await self.app(scope, receive, audit_and_send)
+        try:
+            await self.app(scope, receive, audit_and_send)
+        except Exception:  # a bug of ours, which stays loud; but it was a decision too
+            take_back(request)
+            audit(request, 500)
+            raise
 
 
 def audit(request: Request, status: int) -> None:

@@ -97,8 +97,9 @@ REFRESH_RULES = (
     no_wider_scope,
 )
 
+
 def code_used_once(client: dict, ask: dict[str, str]) -> None:
-    """Two know this code and its verifier, and one of them is a thief: neither keeps what it bought."""
+    """Two know this code and its verifier, and one of them is a thief: neither can refresh what it bought."""
     grant = spent_codes.get(ask.get("code", ""))
     if grant and grant["client_id"] == client["client_id"]:
         for rule in CODE_RULES:
@@ -114,8 +115,10 @@ def refresh_token_used_once(client: dict, ask: dict[str, str]) -> None:
         raise OAuthError("invalid_grant", "this refresh token has been used")  # OAuth 2.1 §4.3.1
 
 
-REPLAY_RULES = (
+CODE_REPLAY_RULES = (
     code_used_once,
+)
+REFRESH_REPLAY_RULES = (
     refresh_token_used_once,
 )
 
@@ -131,8 +134,6 @@ async def token(request: Request) -> Response:
         raise OAuthError(error, f"grant_type must be one of: {', '.join(GRANT_TYPES)}")  # OAuth 2.1 §3.2.4
     if ask["grant_type"] not in client["grant_types"]:
         raise OAuthError("unauthorized_client", "this client did not register this grant type")  # OAuth 2.1 §3.2.4
-    for rule in REPLAY_RULES:
-        rule(client, ask)
     return JSONResponse(GRANT_TYPES[ask["grant_type"]](client, ask), headers=NO_STORE)
 
 
@@ -163,11 +164,12 @@ async def jwks(_: Request) -> Response:
 
 def redeem_code(client: dict, ask: dict[str, str]) -> dict:
     """OAuth 2.1 §4.1.3: a code works once, and only for the client it was given to."""
+    for rule in CODE_REPLAY_RULES:
+        rule(client, ask)
     grant = grants.get(ask.get("code", ""))
     if grant is None or grant["client_id"] != client["client_id"]:
         raise OAuthError("invalid_grant", "there is no such code for this client")
     del grants[ask["code"]]  # before the rules: whoever fails one of them has used up the code
-    forget_the_old(grants, refreshable, spent_codes, spent)
     for rule in CODE_RULES:
         rule(grant, ask)
     spent_codes[ask["code"]] = grant
@@ -176,6 +178,8 @@ def redeem_code(client: dict, ask: dict[str, str]) -> dict:
 
 def refresh(client: dict, ask: dict[str, str]) -> dict:
     """OAuth 2.1 §4.3.1: a refresh token works once; the answer brings the next one."""
+    for rule in REFRESH_REPLAY_RULES:
+        rule(client, ask)
     grant = refreshable.get(ask.get("refresh_token", ""))
     if grant is None or grant["client_id"] != client["client_id"]:
         raise OAuthError("invalid_grant", "there is no such refresh token for this client")
@@ -195,6 +199,7 @@ GRANT_TYPES = {
 def tokens_for(client: dict, grant: dict, scope: str) -> dict:
     """OAuth 2.1 §3.2.3: an access token, and the means to get the next one if the client asked for that."""
     write_down(who=grant["subject"])
+    forget_the_old(grants, refreshable, spent_codes, spent)
     answer = {
         "access_token": access_token(grant | {"scope": scope}),
         "token_type": "Bearer",

@@ -71,7 +71,7 @@ async def refuse(request: Request, no: OAuthError | BadBody) -> Response:
     basic = no.status == 401 and "authorization" in request.headers
     headers = NO_STORE | ({"WWW-Authenticate": 'Basic realm="token"'} if basic else {})  # OAuth 2.1 §3.2.4
     if no.error == "invalid_token":
-        headers |= {"WWW-Authenticate": 'Bearer realm="register", error="invalid_token"'}  # RFC 7591 §3
+        headers |= {"WWW-Authenticate": 'Bearer realm="register", error="invalid_token"'}  # RFC 6750 §3.1
     return JSONResponse({"error": no.error, "error_description": no.why}, no.status, headers)
 
 
@@ -127,12 +127,13 @@ TELL_THE_CLIENT = (  # from here on, errors travel home
     registered_scope,
 )
 
+
 def stays_on_this_computer(ask: dict[str, str]) -> None:
     """Nobody has signed in yet: a stranger's link must not use us to send people to a stranger's page."""
-    if not ask["redirect_uri"].startswith("http://"):
+    if not ask["redirect_uri"].startswith("http://"):  # which only a loopback host may have
         host = urlsplit(ask["redirect_uri"]).netloc
-        why = f"A program at {host} asked for something that it cannot have. We do not send you there unasked."
-        raise OAuthError("invalid_request", why)  # OAuth 2.1 §7.12.2
+        why = f"It came from {host}, and ends here: we send nobody there who has not signed in."
+        raise OAuthError("access_denied", why)  # OAuth 2.1 §7.12.2
 
 
 BEFORE_SIGNING_IN = (
@@ -146,7 +147,7 @@ def still_open(ask: dict, request: Request) -> None:
 
 
 def same_browser(ask: dict, request: Request) -> None:
-    """RFC 9700 §4.7: whoever was shown the page answers it, in the same browser."""
+    """RFC 6749 §10.12: whoever was shown the page answers it, in the same browser."""
     shown_to = request.cookies.get(ask["cookie"], "")
     if not hmac.compare_digest(shown_to.encode(), ask["browser"].encode()):
         raise OAuthError("invalid_request", "This page was shown in another browser.")
@@ -177,6 +178,7 @@ async def server_metadata(_: Request) -> Response:
         "revocation_endpoint": f"{ISSUER}/revoke",
         "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
         "token_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+        "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
         "protected_resources": RESOURCES,
     }
     return JSONResponse(about_us, headers=CACHEABLE)
@@ -188,6 +190,7 @@ async def authorize(request: Request) -> Response:
     ask = once_each(pairs, ("client_id", "redirect_uri"))
     for rule in SHOW_THE_USER:
         rule(ask)
+    write_down(client=ask["client_id"])
     try:
         ask |= once_each(pairs, ("state",))
         ask |= {"scope": clients[ask["client_id"]]["scope"]} | once_each(pairs, ASK_NAMES)
@@ -207,7 +210,7 @@ async def authorize(request: Request) -> Response:
 
 
 def this_browser() -> dict[str, str]:
-    """A new cookie for every page, so that nobody can have planted it before; `__Host-` where there is TLS."""
+    """A new cookie for every page. Its name `__Host-…` keeps neighbours from planting one, but that takes TLS."""
     prefix = "__Host-" if ISSUER.startswith("https") else ""
     return {"cookie": f"{prefix}consent-{secrets.token_hex(8)}", "browser": secrets.token_urlsafe(32)}
 
@@ -244,7 +247,10 @@ async def consent(request: Request) -> Response:
     allowed = [scope for scope in SCOPES if scope in wanted and ("scope", scope) in pairs]
     if answer.get("decision") != "allow" or not allowed:
         no = {"error": "access_denied", "error_description": "the user did not allow it"}
-        return back_to_client(asks.pop(request_id), **no)
+        ask = asks.pop(request_id)
+        for rule in BEFORE_SIGNING_IN:  # to say no takes no password
+            rule(ask)
+        return back_to_client(ask, **no)
     password = PEOPLE.get(username, secrets.token_urlsafe())
     if not hmac.compare_digest(answer.get("password", "").encode(), password.encode()):
         write_down(reason="wrong password", **({"who": username} if username in PEOPLE else {}))
@@ -254,7 +260,9 @@ async def consent(request: Request) -> Response:
     about = {"subject": username, "scope": " ".join(allowed), "expires_at": time.time() + CODE_LIFETIME}
     about["family"] = secrets.token_urlsafe(16)  # of all that will ever come of this consent
     grants[code] = asks.pop(request_id) | about  # popped: one page, one answer
-    return back_to_client(grants[code], code=code)
+    home = back_to_client(grants[code], code=code)
+    home.delete_cookie(grants[code]["cookie"])
+    return home
 
 
 # ── the app ───────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 import jwt
@@ -58,7 +59,20 @@ INITIAL_ACCESS_TOKEN = secret_from_environment("INITIAL_ACCESS_TOKEN")  # the op
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME = 300  # seconds
 LEEWAY = 30  # seconds
+PUBLIC_MEMBERS = ("kty", "kid", "alg", "use", "n", "e", "crv", "x", "y")  # of a key: no other is kept
+MOST_KEYS = 5
 assertions: dict[tuple[str, str], float] = {}  # until when each was good, by client_id and jti
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """What a client says of itself, signed. Believe nothing in it before it is verified."""
+
+    raw: str
+    kind: str
+    header: dict
+    claims: dict
+
 
 # ── how we say no ─────────────────────────────────────────────────────────────
 
@@ -163,55 +177,61 @@ MACHINE_RULES = (
 
 
 def usable_keys(jwks: object) -> dict[str, jwt.PyJWK]:
-    """By `kid`; none at all if one of them is odd, or private."""
+    """By `kid`; none at all if one of them is odd, weak, or private."""
     found: dict[str, jwt.PyJWK] = {}
     try:
         for key in jwks["keys"]:
-            found[str(key["kid"])] = jwt.PyJWK(key)
-            if key["alg"] not in SIGNING_ALGORITHMS or {"d", "k"} & set(key) or len(found) > 5:
+            if key["alg"] not in SIGNING_ALGORITHMS or {"d", "p", "q", "k"} & set(key) or len(found) == MOST_KEYS:
+                return {}
+            if not all(map(is_short_text, (key[name] for name in PUBLIC_MEMBERS if name in key))):
+                return {}
+            found[key["kid"]] = jwt.PyJWK(key)
+            if key["kty"] == "RSA" and found[key["kid"]].key.key_size < 2048:  # RFC 7518 §3.3
                 return {}
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError):
         return {}
     return found
 
 
-def right_kind(assertion: dict, client: dict, ask: dict[str, str]) -> bool:
-    return ask.get("client_assertion_type") == ASSERTION_TYPE  # RFC 7521 §4.2
+def right_kind(assertion: Assertion, client: dict) -> bool:
+    return assertion.kind == ASSERTION_TYPE  # RFC 7521 §4.2
 
 
-def signed_by_the_client(assertion: dict, client: dict, ask: dict[str, str]) -> bool:
+def signed_by_the_client(assertion: Assertion, client: dict) -> bool:
     keys = usable_keys(client.get("jwks"))
-    only = next(iter(keys)) if len(keys) == 1 else None
-    key = keys.get(str(assertion["header"].get("kid", only)))
+    key = keys.get(str(assertion.header.get("kid", next(iter(keys), ""))))
     try:
-        jwt.PyJWS().decode(ask["client_assertion"], key, algorithms=[key.algorithm_name])  # RFC 8725 §3.1
+        jwt.PyJWS().decode(assertion.raw, key, algorithms=[key.algorithm_name])  # RFC 8725 §3.1
         return True
     except (jwt.PyJWTError, AttributeError):
         return False
 
 
-def about_the_client(assertion: dict, client: dict, ask: dict[str, str]) -> bool:
-    return assertion.get("iss") == assertion.get("sub") == client["client_id"]  # RFC 7523 §3
+def about_the_client(assertion: Assertion, client: dict) -> bool:
+    return assertion.claims.get("iss") == assertion.claims.get("sub") == client["client_id"]  # RFC 7523 §3
 
 
-def for_us_alone(assertion: dict, client: dict, ask: dict[str, str]) -> bool:
-    return assertion.get("aud") in (ISSUER, [ISSUER])  # RFC 7523 §3
+def for_us_alone(assertion: Assertion, client: dict) -> bool:
+    return assertion.claims.get("aud") in (ISSUER, [ISSUER])  # RFC 7523 §3
 
 
-def short_lived(assertion: dict, client: dict, ask: dict[str, str]) -> bool:
-    now, until, since = time.time(), assertion.get("exp"), assertion.get("iat", time.time())
-    numbers = type(until) in (int, float) and type(since) in (int, float)
-    return numbers and now < until <= now + ASSERTION_LIFETIME + LEEWAY and abs(since - now) <= ASSERTION_LIFETIME
+def short_lived(assertion: Assertion, client: dict) -> bool:
+    now = time.time()
+    until, since, begins = (assertion.claims.get(name, now) for name in ("exp", "iat", "nbf"))
+    if not all(type(moment) in (int, float) for moment in (until, since, begins)):
+        return False
+    fresh = now - ASSERTION_LIFETIME <= since <= now + LEEWAY and begins <= now + LEEWAY
+    return fresh and now < until <= now + ASSERTION_LIFETIME + LEEWAY
 
 
-def never_seen(assertion: dict, client: dict, ask: dict[str, str]) -> bool:
+def never_seen(assertion: Assertion, client: dict) -> bool:
     """RFC 7523 §3: each assertion once. Last of the rules, because it remembers."""
     for old in [name for name, until in assertions.items() if until < time.time()]:
         del assertions[old]
-    name = (client["client_id"], assertion.get("jti"))
-    if not isinstance(name[1], str) or not name[1] or name in assertions:
+    name = (client["client_id"], assertion.claims.get("jti"))
+    if not is_short_text(name[1]) or not 0 < len(name[1]) <= 100 or name in assertions:
         return False
-    assertions[name] = assertion["exp"]
+    assertions[name] = assertion.claims["exp"]
     return True
 
 
@@ -244,7 +264,8 @@ async def register(request: Request) -> Response:
     """RFC 7591 §3.1: a client says who it is and gets a name, on our terms."""
     metadata = REGISTRABLE | await read_json(request, "invalid_client_metadata")
     metadata |= {"by_the_operator": shows_initial_access_token(request)}
-    for_itself = metadata["grant_types"] == ["client_credentials"]
+    grants = metadata["grant_types"] if isinstance(metadata["grant_types"], list) else []
+    for_itself = "client_credentials" in grants and "authorization_code" not in grants
     for rule in MACHINE_RULES if for_itself else REGISTRATION_RULES:
         rule(metadata)
     client = {name: metadata[name] for name in REGISTRABLE}  # the rest is ignored, as the answer shows
@@ -253,7 +274,8 @@ async def register(request: Request) -> Response:
     client |= {"grant_types": ["client_credentials"], "response_types": []} if for_itself else {}
     client |= {"scope": " ".join(scope for scope in SCOPES if scope in metadata["scope"].split(" "))}
     if client["token_endpoint_auth_method"] == "private_key_jwt":
-        client |= {"jwks": metadata["jwks"]}
+        keys = [{name: key[name] for name in PUBLIC_MEMBERS if name in key} for key in metadata["jwks"]["keys"]]
+        client |= {"jwks": {"keys": keys}}
     if client["token_endpoint_auth_method"].startswith("client_secret"):
         client |= {"client_secret": secrets.token_urlsafe(32), "client_secret_expires_at": 0}
     clients[client["client_id"]] = client
@@ -272,47 +294,61 @@ def shows_initial_access_token(request: Request) -> bool:
 
 def authenticated_client(request: Request, ask: dict[str, str]) -> dict:
     """OAuth 2.1 §2.4: in the one way that was registered, and in no other."""
-    ways = {
-        "client_secret_basic": "authorization" in request.headers,
+    shown = {
+        "client_secret_basic": len(request.headers.getlist("authorization")),
         "private_key_jwt": "client_assertion" in ask,
         "client_secret_post": "client_secret" in ask,
     }
-    shown = [way for way, is_there in ways.items() if is_there] or ["none"]
-    if len(shown) > 1:
+    if sum(shown.values()) > 1:
         raise OAuthError("invalid_request", "authenticate in one way, not in several")  # OAuth 2.1 §3.2.4
-    client_id, secret, assertion = ask.get("client_id", ""), ask.get("client_secret", ""), {}
-    if shown == ["client_secret_basic"]:
-        client_id, secret = basic_credentials(request.headers["authorization"])
-    if shown == ["private_key_jwt"]:
-        assertion = unverified(ask["client_assertion"])
-        client_id = str(assertion.get("sub"))
-    client = clients.get(client_id)  # an unknown client is compared too, and takes as long
-    wanted = client.get("client_secret", "") if client else secrets.token_urlsafe()
-    proven = hmac.compare_digest(secret.encode(), wanted.encode()) and ask.get("client_id", client_id) == client_id
-    if not proven or [client["token_endpoint_auth_method"]] != shown:
+    way = next((way for way, is_there in shown.items() if is_there), "none")
+    client = WAYS[way](request, ask)
+    as_registered = client and client["token_endpoint_auth_method"] == way
+    if not as_registered or ask.get("client_id", client["client_id"]) != client["client_id"]:
         raise OAuthError("invalid_client", "client authentication failed", 401)  # OAuth 2.1 §3.2.4
-    if assertion and not all(rule(assertion, client, ask) for rule in ASSERTION_RULES):
-        raise OAuthError("invalid_client", "client authentication failed", 401)  # RFC 7521 §4.2.1
     write_down(client=client["client_id"])
     return client
 
 
-def basic_credentials(header: str) -> tuple[str, str]:
+def by_name(request: Request, ask: dict[str, str]) -> dict | None:
+    return clients.get(ask.get("client_id", ""))
+
+
+def by_post(request: Request, ask: dict[str, str]) -> dict | None:
+    return with_secret(ask.get("client_id", ""), ask["client_secret"])
+
+
+def by_basic(request: Request, ask: dict[str, str]) -> dict | None:
     """Both parts are form-encoded before they are joined: RFC 6749 §2.3.1."""
-    scheme, _, credentials = header.partition(" ")
+    scheme, _, credentials = request.headers["authorization"].partition(" ")
     try:
-        if scheme.lower() != "basic":
-            raise ValueError(scheme)
-        client_id, secret = base64.b64decode(credentials, validate=True).decode().split(":")
-        return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+        both = base64.b64decode(credentials, validate=True).decode() if scheme.lower() == "basic" else ""
+        client_id, secret = (unquote_plus(part, errors="strict") for part in both.split(":"))
     except ValueError:
-        raise OAuthError("invalid_client", "client authentication failed", 401) from None
+        return None
+    return with_secret(client_id, secret)
 
 
-def unverified(assertion: str) -> dict:
-    """What a JWT claims, and its header beside. Nothing of it is believed yet."""
+def by_assertion(request: Request, ask: dict[str, str]) -> dict | None:
+    raw, kind = ask["client_assertion"], ask.get("client_assertion_type", "")
     try:
-        found = jwt.decode_complete(assertion, options={"verify_signature": False})
-        return found["payload"] | {"header": found["header"]}
+        found = jwt.decode_complete(raw, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise OAuthError("invalid_client", "client authentication failed", 401) from None
+        return None
+    assertion = Assertion(raw, kind, found["header"], found["payload"])
+    client = clients.get(str(assertion.claims.get("sub")))
+    return client if client and all(rule(assertion, client) for rule in ASSERTION_RULES) else None
+
+
+def with_secret(client_id: str, secret: str) -> dict | None:
+    client = clients.get(client_id, {})  # an unknown client is compared too, and takes as long
+    wanted = client.get("client_secret") or secrets.token_urlsafe(32)
+    return client if hmac.compare_digest(secret.encode(), wanted.encode()) else None
+
+
+WAYS = {
+    "none": by_name,
+    "client_secret_post": by_post,
+    "client_secret_basic": by_basic,
+    "private_key_jwt": by_assertion,
+}

@@ -52,7 +52,8 @@ ISSUER_RULES = (
 
 
 def registered_by_the_operator(http: httpx2.Client, server: dict, **method: object) -> dict:
-    say("The operator registers the machine", "Once, with a token of their own. RFC 7591 §3")
+    what = f"The operator registers a machine for {method['token_endpoint_auth_method']}"
+    say(what, "Long before it runs, with a token of the operator's own. RFC 7591 §3")
     initial_access_token = secret_from_environment("INITIAL_ACCESS_TOKEN")
     headers = {"Authorization": f"Bearer {initial_access_token}"}
     answer = http.post(server["registration_endpoint"], json=ABOUT_US | method, headers=headers)
@@ -125,7 +126,7 @@ def call_tool(http: httpx2.Client, access_token: str) -> None:
 
 def refused(answer: httpx2.Response, error: str) -> None:
     if json_object(answer).get("error") != error:
-        raise Stop(f"This must not work, and it did: {answer.status_code}.")
+        raise Stop(f"This should be refused with {error}, and got {answer.status_code}.")
 
 
 def what_must_not_work(http: httpx2.Client, server: dict, client: dict) -> None:
@@ -136,7 +137,7 @@ def what_must_not_work(http: httpx2.Client, server: dict, client: dict) -> None:
     say("Ask for more than was registered", "The operator has decided that, not the machine. OAuth 2.1 §3.2.4")
     too_much = "mcp:exec:workflows:rebalance"
     refused(ask_for_token(http, server, by_private_key(client), scope=too_much), "invalid_scope")
-    say("Register for oneself, without the operator", "Only people may come unannounced. RFC 7591 §3")
+    say("Register for oneself, without the operator", "Only a program that acts for a person may. RFC 7591 §3")
     answer = http.post(server["registration_endpoint"], json=ABOUT_US)
     show(answer)
     refused(answer, "invalid_client_metadata")

@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 import httpx2
 import jwt
@@ -20,7 +19,7 @@ from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -96,8 +95,8 @@ def refuse(no: Refused) -> Response:
     write_down(outcome="refused", **({"reason": no.challenge["error"]} if "error" in no.challenge else {}))
     if no.status == 503:
         return JSONResponse(no.challenge, 503, NO_STORE | {"Retry-After": str(RETRY_AFTER)})
-    if no.status == 400 and "jsonrpc" in no.challenge:
-        return Response(json.dumps(no.challenge), 400, NO_STORE, "application/json")
+    if no.status in (413, 415) or "jsonrpc" in no.challenge:
+        return Response(json.dumps(no.challenge), no.status, NO_STORE, "application/json")
     parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **no.challenge}.items())
     return Response(status_code=no.status, headers=NO_STORE | {"WWW-Authenticate": f"Bearer {parameters}"})
 
@@ -122,7 +121,7 @@ def no_keys() -> Refused:
 
 
 def too_little(scopes: tuple[str, ...]) -> Refused:
-    """All scopes of the operation at once, so that one more consent is enough: OAuth 2.1 §5.3.2."""
+    """OAuth 2.1 §5.3.2. All scopes of the operation at once, so that one more consent is enough."""
     why = "This operation needs more than the token allows"
     about = {"scope": " ".join(scopes), "resource_metadata": METADATA_URL, "error_description": why}
     return Refused(403, error="insufficient_scope", **about)
@@ -223,6 +222,7 @@ BEARER_RULES = (  # async, because one of them may have to fetch keys
     within_its_time,
 )
 
+
 def looks_after(person: str, customer: dict) -> bool:
     return customer["adviser"] == person
 
@@ -274,9 +274,14 @@ def rebalance(portfolio: dict[str, float]) -> dict[str, float]:
 @mcp.resource("customers://{id}")
 async def customer(id: str) -> dict:
     """A customer and the portfolio they hold."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,40}", id):  # with our token, ".." would lead to another address
+        raise ResourceNotFoundError(f"There is no customer {id}")
     headers = {"Authorization": f"Bearer {UPSTREAM_TOKEN}"}
-    answer = await http.get(f"{UPSTREAM}/customers/{quote(id, safe='')}", headers=headers)
-    found = answer.json() if answer.status_code == 200 else None
+    try:
+        answer = await http.get(f"{UPSTREAM}/customers/{id}", headers=headers)
+        found = answer.raise_for_status().json() if answer.status_code != 404 else None
+    except (httpx2.HTTPError, ValueError):
+        raise ResourceError("The customers cannot be reached now; try again soon") from None
     if not found or not all(rule(get_access_token().subject, found) for rule in RECORD_RULES):
         raise ResourceNotFoundError(f"There is no customer {id}")  # nor do we say whether there is
     return found
@@ -340,7 +345,7 @@ async def checked(request: Request) -> Receive:
     try:
         message = await read_json(request, "invalid_request")
     except BadBody as no:
-        raise Refused(no.status, error=no.error, error_description=no.why, resource_metadata=METADATA_URL) from None
+        raise bad_header(no.why) if no.status == 400 else Refused(no.status, error=no.error, why=no.why) from None
     if not all(rule(message) for rule in BODY_RULES):
         raise bad_header("The token stands in the header, and only there")
     if not all(rule(request, message) for rule in ANNOUNCEMENT_RULES):
