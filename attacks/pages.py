@@ -126,7 +126,7 @@ def travels_encoded(answer: httpx2.Response, state: str) -> Verdict:
     return as_specified() if answer_in(answer).get("state") == state else otherwise("state has changed")
 
 
-@attack("ATK-160", "Session fixation and login CSRF", "RFC 9700 §4.7", "AS", stopped_from="07")
+@attack("ATK-160", "Session fixation and login CSRF", "RFC 6749 §10.12", "AS", stopped_from="07")
 def signed_in_by_another(world: World) -> Verdict:
     """The attacker's form, sent by the victim's browser, would connect the victim to the attacker's account."""
     ask = world.ask(world.register()["client_id"])

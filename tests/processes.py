@@ -16,12 +16,12 @@ from pathlib import Path
 from shared.serving import PortTaken, loopback_sockets
 from tools.environment import ROOT
 
-PORTS = {"AS_PORT": 9000, "MCP_PORT": 8000, "NEIGHBOUR_PORT": 8001}
+PORTS = {"AS_PORT": 9000, "MCP_PORT": 8000, "NEIGHBOUR_PORT": 8001, "UPSTREAM_PORT": 8002}
 
 
 @functools.cache
 def free_ports() -> dict[str, str]:
-    """Three ports that nobody uses, below those that outgoing connections take; every test worker has its own."""
+    """Four ports that nobody uses, below those that outgoing connections take; every test worker has its own."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     candidates = iter(range(21_000 + 1000 * worker + os.getpid() % 900, 22_000 + 1000 * worker))
     return {name: str(next(port for port in candidates if is_free(port))) for name in PORTS}

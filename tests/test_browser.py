@@ -1,11 +1,13 @@
 """The consent page in a real browser: it is readable, it works with mouse and keyboard, and it says no when told."""
 
 from collections.abc import Iterator
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from attacks.site import Site
+from shared import pages
 from shared.browser import waiting_for_redirect
 from tests.world import VERIFIER, World, served
 
@@ -112,6 +114,65 @@ def test_a_refusal_explains_itself(page: Page, world: World) -> None:
     page.goto("/authorize?client_id=nobody")
     assert "No program is registered under this client_id." in page.inner_text("main")
     assert page.locator("a").count() == 0
+
+
+# ── what the page's own headers forbid ────────────────────────────────────────
+
+
+@pytest.fixture
+def believing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pages that take every name for markup: what is left then is what their headers forbid."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pages.templates, "autoescape", False)
+        pages.templates.cache.clear()
+        yield
+    pages.templates.cache.clear()
+
+
+@pytest.mark.since("07")
+def test_another_website_cannot_put_the_page_into_a_frame(page: Page, world: World) -> None:
+    ask = f"{world.auth.base_url.join('/authorize')}?{urlencode(world.ask(world.register()['client_id']))}"
+    statuses: dict[str, int] = {}
+    page.on("response", lambda answer: statuses.update({urlsplit(answer.url).path: answer.status}))
+    with Site() as site:
+        frames = f'<h1>Win a prize</h1><iframe src="{ask}"></iframe><iframe src="{site.origin}/own"></iframe>'
+        site.at("/", frames.replace("&", "&amp;").encode(), **{"Content-Type": "text/html"})
+        site.at("/own", b"<form>a form of its own</form>", **{"Content-Type": "text/html"})
+        page.goto(site.origin)
+        ours, own = page.frames[1:]
+        assert own.locator("form").count() == 1, "frames work here"
+        assert ours.locator("form, input").count() == 0
+        assert "Allow A test in?" not in ours.content()
+    assert statuses["/authorize"] == 200, "the page was fetched, but not shown"
+
+
+@pytest.mark.since("07")
+@pytest.mark.parametrize(
+    "name",
+    ["<script>document.title='owned'</script>", "<img src=x onerror=\"document.title='owned'\">"],
+)
+@pytest.mark.usefixtures("believing")
+def test_if_a_name_became_markup_no_script_in_it_would_run(page: Page, world: World, name: str) -> None:
+    page.goto("/authorize?" + urlencode(world.ask(world.register(client_name=name)["client_id"])))
+    assert page.locator("h1 script, h1 img").count() == 1, "the name is markup now"
+    page.wait_for_timeout(100)
+    assert page.title() != "owned"
+    assert any("Content Security Policy" in problem for problem in page.problems)
+
+
+@pytest.mark.since("07")
+def test_our_own_form_says_that_it_comes_from_nowhere_and_is_heard(page: Page, world: World) -> None:
+    origins: dict[str, str | None] = {}
+    page.on("request", lambda sent: origins.update({urlsplit(sent.url).path: sent.all_headers().get("origin")}))
+    with waiting_for_redirect() as callback:
+        page.goto("/authorize?" + urlencode(world.ask(world.register()["client_id"], redirect_uri=callback.uri)))
+        sign_in(page)
+        page.get_by_role("button", name="Allow").click()
+        page.get_by_text("You can close this page").wait_for()
+        assert "code=" in callback.wait()
+    assert origins["/authorize"] is None
+    assert origins["/consent"] == "null"
+    assert page.problems == []
 
 
 def contrast(one: str, other: str) -> float:

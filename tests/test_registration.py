@@ -8,7 +8,10 @@ from tests.world import NATIVE, World
 
 pytestmark = pytest.mark.since("03")
 
-ALL_SCOPES = "mcp:tools:sentiment mcp:resources:customer-data:read mcp:exec:workflows:rebalance"
+
+def all_scopes(world: World) -> str:
+    names = ["mcp:tools:sentiment", "mcp:resources:customer-data:read", "mcp:exec:workflows:rebalance"]
+    return " ".join(names + (["mcp:resources:customer-data"] if world.number >= "06" else []))
 
 
 def refused(world: World, **changes: object) -> str:
@@ -31,7 +34,7 @@ def test_a_native_client_gets_a_name_and_sees_all_that_was_registered(world: Wor
     assert client == NATIVE | {
         "grant_types": ["authorization_code"],
         "response_types": ["code"],
-        "scope": ALL_SCOPES,
+        "scope": all_scopes(world),
     }
 
 
@@ -49,7 +52,13 @@ def test_a_secret_comes_only_with_a_method_that_uses_one(world: World) -> None:
 def test_what_is_not_known_is_ignored_and_what_is_replaced_is_shown(world: World) -> None:
     client = world.register(favourite_colour="red", grant_types=["authorization_code", "refresh_token"])
     assert "favourite_colour" not in client
-    assert client["grant_types"] == ["authorization_code"]
+    known = ["authorization_code", "refresh_token"] if world.number >= "06" else ["authorization_code"]
+    assert client["grant_types"] == known
+
+
+def test_no_other_grant_comes_along_with_the_code(world: World) -> None:
+    wanted = ["client_credentials", "authorization_code", "password"]
+    assert world.register(grant_types=wanted)["grant_types"] == ["authorization_code"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +162,6 @@ def test_ten_redirect_uris_are_enough(world: World) -> None:
     [
         {"token_endpoint_auth_method": "foo"},
         {"token_endpoint_auth_method": "client_secret_jwt"},
-        {"token_endpoint_auth_method": "client_secret_basic"},
         {"token_endpoint_auth_method": None},
         {"grant_types": ["client_credentials"]},
         {"grant_types": ["client_credentials"], "scope": "admin"},
@@ -175,6 +183,16 @@ def test_ten_redirect_uris_are_enough(world: World) -> None:
 )
 def test_other_metadata_follows_the_rules_too(world: World, changes: dict) -> None:
     assert refused(world, **changes) == "invalid_client_metadata"
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "private_key_jwt"])
+def test_a_method_that_is_not_offered_is_not_registered(world: World, method: str) -> None:
+    offered = world.announced()["token_endpoint_auth_methods_supported"]
+    answer = world.auth.post("/register", json=NATIVE | {"token_endpoint_auth_method": method})
+    if method in offered and method.startswith("client_secret"):
+        assert len(answer.raise_for_status().json()["client_secret"]) >= 43
+    else:
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata"), "or it has no key"
 
 
 def test_a_lone_surrogate_is_not_a_name(world: World) -> None:

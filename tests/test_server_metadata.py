@@ -14,6 +14,7 @@ ALL = {
     "grant_types_supported": ["authorization_code"],
     "code_challenge_methods_supported": ["S256"],
 }
+METHODS = ["none", "client_secret_post", "client_secret_basic", "private_key_jwt"]
 GROWS = {
     "02": {"token_endpoint_auth_methods_supported": ["none"], "protected_resources": [RESOURCE]},
     "03": {
@@ -27,6 +28,26 @@ GROWS = {
     },
     "04": {"authorization_response_iss_parameter_supported": True},
     "05": {"jwks_uri": f"{ISSUER}/jwks", "protected_resources": [RESOURCE, NEIGHBOUR]},
+    "06": {
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "scopes_supported": [
+            "mcp:tools:sentiment",
+            "mcp:resources:customer-data:read",
+            "mcp:exec:workflows:rebalance",
+            "mcp:resources:customer-data",
+        ],
+    },
+    "07": {
+        "revocation_endpoint": f"{ISSUER}/revoke",
+        "revocation_endpoint_auth_methods_supported": ["none", "client_secret_post"],
+    },
+    "08": {
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256"],
+    },
 }
 
 

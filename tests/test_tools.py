@@ -71,13 +71,13 @@ def test_what_follows_test_goes_to_pytest() -> None:
 
 def test_an_edit_of_step_01_arrives_in_every_later_step_and_in_the_lessons(copy: scratch.Scratch) -> None:
     copy.edit(copy.file("01", "mcp_server.py"), '"resource_name": "market mood"', '"resource_name": "mood"')
-    copy.edit(copy.file("01", "client.py"), "Ask for the tools, without a token", "Knock")
+    copy.edit(copy.file("01", "discovery.py"), "Ask for the tools, without a token", "Knock")
     ran = copy.steps("carry", "01", "--untested")
     assert (ran.code, ran.err) == (0, "")
     for number in list(all_steps())[1:]:
         assert '"resource_name": "mood"' in copy.file(number, "mcp_server.py").read_text(encoding="utf-8")
-        assert 'say("Knock"' in copy.file(number, "client.py").read_text(encoding="utf-8")
-    assert "01 -> 02: mcp_server.py, client.py" in ran.out
+        assert 'say("Knock"' in copy.file(number, "discovery.py").read_text(encoding="utf-8")
+    assert "01 -> 02: mcp_server.py, discovery.py" in ran.out
     assert copy.steps("lessons").out == "", "the lessons are written already"
 
 

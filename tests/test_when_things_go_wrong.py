@@ -18,6 +18,7 @@ import pytest
 from shared import console
 from shared.stop import Stop
 from tests.processes import Ran, environment, free_ports, listening, orphans, run, started, until
+from tools.catalogue import all_steps
 from tools.environment import ROOT
 
 
@@ -31,15 +32,17 @@ def one_sentence(ran: Ran, *needed: str) -> None:
     assert (listening(), orphans()) == ([], [])
 
 
-@pytest.mark.parametrize("name", ["AS_PORT", "MCP_PORT", "NEIGHBOUR_PORT"])
+@pytest.mark.parametrize(
+    ("name", "number"), [("AS_PORT", "05"), ("MCP_PORT", "05"), ("NEIGHBOUR_PORT", "05"), ("UPSTREAM_PORT", "07")]
+)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_port_that_is_taken(name: str, host: str) -> None:
+def test_a_port_that_is_taken(name: str, number: str, host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         stranger = socket.create_server((host, int(free_ports()[name])), family=family)
     except OSError:
         pytest.skip("this computer has no IPv6")
-    ran = run("run", "05")
+    ran = run("run", number)
     stranger.close()
     one_sentence(ran, "is taken by another program", f"{name}=")
 
@@ -57,15 +60,15 @@ def test_a_port_that_is_none(port: str) -> None:
     one_sentence(run("run", "01", AS_PORT=port), "is not a port")
 
 
-@pytest.mark.parametrize("same", ["AS_PORT", "NEIGHBOUR_PORT"])
+@pytest.mark.parametrize("same", ["AS_PORT", "NEIGHBOUR_PORT", "UPSTREAM_PORT"])
 def test_two_servers_on_one_port(same: str) -> None:
-    one_sentence(run("run", "01", **{same: free_ports()["MCP_PORT"]}), "three different ports")
+    one_sentence(run("run", "01", **{same: free_ports()["MCP_PORT"]}), "four different ports")
 
 
-@pytest.mark.parametrize("number", ["6", "99", "x", "", "-1", "５"])
+@pytest.mark.parametrize("number", ["9", "99", "x", "", "-1", "５"])
 def test_a_step_that_does_not_exist(number: str) -> None:
     ran = run("run", "--", number)
-    one_sentence(ran, "There is no step", "01, 02, 03, 04, 05")
+    one_sentence(ran, "There is no step", ", ".join(all_steps()))
 
 
 def test_a_command_that_does_not_exist_is_answered_with_those_that_do() -> None:

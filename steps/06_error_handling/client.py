@@ -256,7 +256,7 @@ def must_be_refused(http: httpx2.Client, session: Session, tool: str, **argument
         answer = call(http, session, tool, **arguments)
     except Stop as why:
         return note(f"So it stays closed, and the program goes on. {why}")
-    raise Stop(f"Without consent {tool} must not work, and it did: {answer.status_code}.")
+    raise Stop(f"Without consent {tool} should be refused, and the answer was {answer.status_code}.")
 
 
 # ── the walk ──────────────────────────────────────────────────────────────────

@@ -298,7 +298,8 @@ async def checked(request: Request) -> Receive:
     try:
         message = await read_json(request, "invalid_request")
     except BadBody as no:
-        raise bad_header(no.why) if no.status == 400 else Refused(no.status, error=no.error, why=no.why) from None
+        too_odd = Refused(no.status, error=no.error, error_description=no.why)
+        raise (bad_header(no.why) if no.status == 400 else too_odd) from None
     if not all(rule(request, message) for rule in ANNOUNCEMENT_RULES):
         raise contradiction(message)
     if not all(rule(message, request.user.scopes) for rule in SCOPE_RULES):

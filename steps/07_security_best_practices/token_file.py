@@ -47,6 +47,7 @@ def write(found: dict) -> None:
     """Beside it first: a file that is written again keeps the rights it had, and one half written is lost."""
     beside = TOKEN_FILE.with_suffix(f".{os.getpid()}")
     beside.parent.mkdir(exist_ok=True)
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    beside.unlink(missing_ok=True)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump(found, file)
     os.replace(beside, TOKEN_FILE)

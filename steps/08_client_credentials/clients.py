@@ -199,7 +199,8 @@ def right_kind(assertion: Assertion, client: dict) -> bool:
 
 def signed_by_the_client(assertion: Assertion, client: dict) -> bool:
     keys = usable_keys(client.get("jwks"))
-    key = keys.get(str(assertion.header.get("kid", next(iter(keys), ""))))
+    only = next(iter(keys)) if len(keys) == 1 else ""
+    key = keys.get(str(assertion.header.get("kid", only)))
     try:
         jwt.PyJWS().decode(assertion.raw, key, algorithms=[key.algorithm_name])  # RFC 8725 §3.1
         return True

@@ -59,7 +59,7 @@ def own_host(request: Request, own: str) -> None:
 def own_origin(request: Request, own: str) -> None:
     """No other website's page may talk to us. Our own form says null, because it sends no referrer."""
     usual = (own, "null") if request.url.path == "/consent" else (own,)
-    if request.headers.get("origin", own) not in usual:
+    if not all(origin in usual for origin in request.headers.getlist("origin")):
         raise Stopped(403, "invalid_request", "Pages of other websites may not send requests here.")
 
 
@@ -154,7 +154,7 @@ def audit(request: Request, status: int) -> None:
     about = {
         "time": time.time(),
         "request": secrets.token_urlsafe(12),
-        "what": f"{request.method} {request.url.path}",
+        "what": f"{request.method} {request.scope['path']}",
         "from": place(request)[1],
         "outcome": "refused" if status >= 400 else "done",
         "status": status,

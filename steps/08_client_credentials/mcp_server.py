@@ -40,6 +40,7 @@ from .scopes import (
     REBALANCE,
     SCOPE_RULES,
     SENTIMENT,
+    name_in,
     needed,
     scopes_for,
 )
@@ -92,7 +93,7 @@ class Refused(Exception):
 
 def refuse(no: Refused) -> Response:
     """The one place where a no becomes HTTP: RFC 9728 §5.1."""
-    write_down(outcome="refused", **({"reason": no.challenge["error"]} if "error" in no.challenge else {}))
+    write_down(outcome="refused", reason=str(no.challenge.get("error", "no token")))
     if no.status == 503:
         return JSONResponse(no.challenge, 503, NO_STORE | {"Retry-After": str(RETRY_AFTER)})
     if no.status in (413, 415) or "jsonrpc" in no.challenge:
@@ -276,9 +277,9 @@ async def customer(id: str) -> dict:
     """A customer and the portfolio they hold."""
     if not re.fullmatch(r"[A-Za-z0-9-]{1,40}", id):  # with our token, ".." would lead to another address
         raise ResourceNotFoundError(f"There is no customer {id}")
-    headers = {"Authorization": f"Bearer {UPSTREAM_TOKEN}"}
     try:
-        answer = await http.get(f"{UPSTREAM}/customers/{id}", headers=headers)
+        own = {"Authorization": f"Bearer {UPSTREAM_TOKEN}"}
+        answer = await http.get(f"{UPSTREAM}/customers/{id}", headers=own)
         found = answer.raise_for_status().json() if answer.status_code != 404 else None
     except (httpx2.HTTPError, ValueError):
         raise ResourceError("The customers cannot be reached now; try again soon") from None
@@ -304,8 +305,7 @@ async def rebalance_customer(id: str) -> dict[str, float]:
 def keep_watchlist(companies: list[str]) -> str:
     """Keep a list of companies; the answer is the handle under which `watchlist` finds it."""
     person, handle = get_access_token().subject, secrets.token_urlsafe(16)
-    kept = [name for name in watchlists if name[0] == person]
-    if len(kept) >= WATCHLISTS_PER_PERSON:
+    if len(kept := [name for name in watchlists if name[0] == person]) >= WATCHLISTS_PER_PERSON:
         del watchlists[kept[0]]
     watchlists[person, handle] = companies
     return handle
@@ -345,7 +345,9 @@ async def checked(request: Request) -> Receive:
     try:
         message = await read_json(request, "invalid_request")
     except BadBody as no:
-        raise bad_header(no.why) if no.status == 400 else Refused(no.status, error=no.error, why=no.why) from None
+        too_odd = Refused(no.status, error=no.error, error_description=no.why)
+        raise (bad_header(no.why) if no.status == 400 else too_odd) from None
+    write_down(operation=" ".join(filter(None, [str(message.get("method")), name_in(message)]))[:100])
     if not all(rule(message) for rule in BODY_RULES):
         raise bad_header("The token stands in the header, and only there")
     if not all(rule(request, message) for rule in ANNOUNCEMENT_RULES):
