@@ -148,9 +148,9 @@ def without(number: str, rule: str, candidates: list[Attack] | None = None) -> l
         return [result for result in against(world, candidates, harmless=False) if not was_stopped(result)]
 
 
-def without_each(number: str) -> Iterator[tuple[str, list[Result]]]:
+def without_each(number: str, before: list[Result] | None = None) -> Iterator[tuple[str, list[Result]]]:
     """For every rule of a step, the attacks that need it. Only those in which it said no can need it."""
-    before = step(number, harmless=False)
+    before = before or step(number, harmless=False)
     for rule in rules_of(number):
         yield rule, without(number, rule, [r.attack for r in before if rule in r.said_no and was_stopped(r)])
 

@@ -127,7 +127,7 @@ def waiting_for_redirect() -> Iterator[Callback]:
     thread.start()
     try:
         yield callback
-        callback.said_goodbye.wait(1)  # a browser needs a moment to come to the page that says so
+        callback.said_goodbye.wait(0.3)  # a browser needs a moment to come to the page that says so
     finally:
         callback.server.shutdown()
         callback.server.server_close()

@@ -517,10 +517,11 @@ def test_the_mcp_server_writes_down_who_and_why(world: World, written: object) -
     lines = [line for line in written() if line["what"] == "POST /mcp"]
     alice = {"who": "alice", "client": "some client"}
     assert [{name: line[name] for name in line.keys() - {"time", "request", "from", "what"}} for line in lines] == [
-        {"outcome": "done", "status": 200} | alice,
-        {"outcome": "refused", "status": 401},
+        {"outcome": "done", "status": 200, "operation": "tools/list"} | alice,
+        {"outcome": "refused", "status": 401, "reason": "no token"},
         {"outcome": "refused", "status": 401, "reason": "invalid_token"},
-        {"outcome": "refused", "status": 403, "reason": "insufficient_scope"} | alice,
+        {"outcome": "refused", "status": 403, "reason": "insufficient_scope", "operation": "tools/call rebalance"}
+        | alice,
         {"outcome": "refused", "status": 403, "reason": "invalid_request"},
         {"outcome": "refused", "status": 421, "reason": "invalid_request"},
     ]

@@ -61,12 +61,12 @@ def test_a_url_is_never_broken_and_no_colour_reaches_a_pipe(number: str) -> None
 def test_the_end_says_what_to_type_next(number: str) -> None:
     following = [other for other in NUMBERS if other > number][:1]
     for next_number in following:
-        assert f"python -m steps run {next_number}" in walked(number).out
+        assert f"make step-{next_number}" in walked(number).out
     assert f"out/step-{number}" in walked(number).out
 
 
-def test_who_typed_make_is_told_make() -> None:
-    assert "make step-02" in run("run", "01", MAKELEVEL="1").out
+def test_who_did_not_type_make_is_not_told_make() -> None:
+    assert "python -m steps run 02" in run("run", "01").out
 
 
 @pytest.mark.parametrize("number", NUMBERS[3:])
