@@ -14,6 +14,7 @@ break-%:         ; $(STEPS) attack $* --without $(or $(RULE),all)
 attacks:         ; $(STEPS) attacks
 lessons:         ; $(STEPS) lessons
 test:            ; $(STEPS) test
+test-all:        ; $(STEPS) test --everything
 help:            ; $(STEPS) --help
 
-.PHONY: attacks list lessons test help
+.PHONY: attacks list lessons test test-all help

@@ -24,6 +24,7 @@ from shared.console import line, note, shortened_url
 from shared.stop import Stop
 
 FIVE_MINUTES = 300  # seconds
+A_MOMENT = 1  # second
 visitor_presses = "allow"
 GOODBYE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Done</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -127,7 +128,7 @@ def waiting_for_redirect() -> Iterator[Callback]:
     thread.start()
     try:
         yield callback
-        callback.said_goodbye.wait(0.3)  # a browser needs a moment to come to the page that says so
+        callback.said_goodbye.wait(A_MOMENT)  # a browser still has to come to the page that says so
     finally:
         callback.server.shutdown()
         callback.server.server_close()

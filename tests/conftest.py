@@ -4,9 +4,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
+import shared.browser
 from tests.world import World
 from tools.catalogue import all_steps
 
@@ -15,27 +18,30 @@ STEPS = tuple(all_steps())
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--step", help="only the tests of one step, on its own code: --step 04")
+    everything = "what holds for several steps is tested in each of them; every experiment, every rule"
+    parser.addoption("--everything", action="store_true", help=everything)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "steps(*numbers): the steps for which this test must hold")
     config.addinivalue_line("markers", "since(first): it must hold for this step and all later ones")
+    config.addinivalue_line("markers", "thorough: only with --everything")
     os.environ["HEADLESS"] = "1"
+    shared.browser.A_MOMENT = 0  # no person waits for the page
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `world` or `step` holds for the steps that its module or itself names.
 
-    It runs for the first of them and for the last; for the last alone, if they are neighbours. What lies between is
-    copied from its neighbours, attacked by the catalogue, and walked by its README. `--step 06` runs all that holds for
-    one step.
+    It runs for the last of them, unless `--step` names another or `--everything` asks for all.
     """
     if not {"world", "step"} & set(metafunc.fixturenames):
         return
-    numbers = numbers_of(metafunc.definition)
-    only = metafunc.config.getoption("--step")
-    ends = [numbers[0], numbers[-1]] if len(numbers) > 2 else [numbers[-1]]
-    chosen = [n for n in numbers if n == only] if only else ends
+    numbers, config = numbers_of(metafunc.definition), metafunc.config
+    only = config.getoption("--step")
+    chosen = [n for n in numbers if n == only] if only else numbers[-1:]
+    if config.getoption("--everything"):
+        chosen = numbers
     metafunc.parametrize("step", chosen, ids=lambda n: f"step{n}", scope="function")
 
 
@@ -47,24 +53,30 @@ def numbers_of(test: pytest.Item) -> tuple[str, ...]:
 
 
 SLOW = ("test_attacks", "test_readmes", "test_walks", "test_tools", "test_when_things_go_wrong", "test_browser")
-BY_STEP = ("test_attacks", "test_readmes", "test_walks")
+BY_STEP = {"test_attacks": "attacks", "test_readmes": "walks", "test_walks": "walks"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The slow ones first. A core that takes one of a group takes all of it, and makes what they share only once."""
+    """The slow ones first."""
     if only := config.getoption("--step"):
         items[:] = [item for item in items if hasattr(item, "callspec") and item.callspec.params.get("step") == only]
         return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    if not config.getoption("--everything"):
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
 
 
-def group_of(item: pytest.Item) -> str:
-    number = re.search(r"\[(0\d)", item.name) if item.path.stem in BY_STEP else None
-    kind = "attacks" if item.path.stem == "test_attacks" else "walks"
-    return f"{kind}-{number[1]}" if number else item.path.stem
+class OneByGroup(LoadScopeScheduling):
+    """Whoever takes one test of a group takes them all, and makes what they share only once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0]).stem
+        number = re.search(r"\[(0\d)", nodeid) if file in BY_STEP else None
+        return f"{BY_STEP[file]} {number[1]}" if number else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneByGroup:
+    return OneByGroup(config, log)
 
 
 @pytest.fixture

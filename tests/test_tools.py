@@ -153,20 +153,20 @@ def test_each_hop_is_tested_and_a_red_test_stops_it(copy: scratch.Scratch) -> No
         '"bearer_methods_supported": ["header"]',
         '"bearer_methods_supported": ["body"]',
     )
-    ran = copy.steps("carry", "01", timeout=120)
+    ran = copy.steps("carry", "01", timeout=120, PYTEST_ADDOPTS="-n0 -k metadata")
     assert (ran.code, ran.err.strip()) == (
         1,
         "The tests of step 02 fail with the edit in it. Mend the edit, and carry it again.",
     )
     assert "FAILED tests/" in ran.out
-    again = copy.steps("carry", "01", timeout=120)
+    again = copy.steps("carry", "01", timeout=120, PYTEST_ADDOPTS="-n0 -k metadata")
     assert again.err.strip() == ran.err.strip(), "nothing was mended, so it is still red"
 
 
 def test_a_mended_edit_goes_on_where_the_red_one_stopped(copy: scratch.Scratch) -> None:
     line = '"bearer_methods_supported": ["header"]'
     copy.edit(copy.file("03", "mcp_server.py"), line, line.replace("header", "body"))
-    assert "The tests of step 04 fail" in copy.steps("carry", "03", timeout=120).err
+    assert "The tests of step 04 fail" in copy.steps("carry", "03", timeout=120, PYTEST_ADDOPTS="-n0 -k metadata").err
     copy.edit(copy.file("03", "mcp_server.py"), line.replace("header", "body"), line)
     assert copy.steps("carry", "03", "--untested").code == 0
     assert copy.git("diff", "--stat") == ""
