@@ -163,6 +163,7 @@ def test_each_hop_is_tested_and_a_red_test_stops_it(copy: scratch.Scratch) -> No
     assert again.err.strip() == ran.err.strip(), "nothing was mended, so it is still red"
 
 
+@pytest.mark.thorough
 def test_a_mended_edit_goes_on_where_the_red_one_stopped(copy: scratch.Scratch) -> None:
     line = '"bearer_methods_supported": ["header"]'
     copy.edit(copy.file("03", "mcp_server.py"), line, line.replace("header", "body"))
