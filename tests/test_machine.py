@@ -578,6 +578,13 @@ def test_a_wrong_initial_access_token_is_worse_than_none(world: World, authoriza
     refused(answer, "invalid_token", 401, 'Bearer realm="register", error="invalid_token"')
 
 
+def test_the_operator_shows_one_token_and_not_two(world: World) -> None:
+    right, wrong = f"Bearer {world.initial_access_token()}", "Bearer x"
+    for pair in ((right, wrong), (wrong, right), (right, right)):
+        answer = world.auth.post("/register", json={}, headers=[("Authorization", value) for value in pair])
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
 def test_almost_the_initial_access_token_is_wrong(world: World) -> None:
     right = operators(world)
     for almost in (right[:-1], right + "x", right + " ", right.replace(" ", "  "), f"{right} {right}"):

@@ -285,6 +285,8 @@ async def register(request: Request) -> Response:
 
 
 def shows_initial_access_token(request: Request) -> bool:
+    if len(request.headers.getlist("authorization")) > 1:
+        raise OAuthError("invalid_request", "there is more than one Authorization header")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), INITIAL_ACCESS_TOKEN.encode()):
         return True
