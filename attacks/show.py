@@ -29,7 +29,7 @@ what the answer must be in the section named beside it. AS: authorization server
 
 
 def chosen(ids: Iterable[str]) -> list[Attack]:
-    wanted = [name.upper() if name.upper().startswith("ATK-") else f"ATK-{name.zfill(3)}" for name in ids]
+    wanted = [f"ATK-{name.upper().removeprefix('ATK-').zfill(3)}" for name in ids]
     if unknown := [name for name in wanted if name not in CATALOGUE]:
         raise Stop(f"There is no attack {', '.join(unknown)}. `attacks/MATRIX.md` lists them all.")
     return [CATALOGUE[name] for name in wanted] or list(in_order())
@@ -37,8 +37,15 @@ def chosen(ids: Iterable[str]) -> list[Attack]:
 
 def step(number: str, ids: list[str]) -> int:
     """All attacks against one step. The exit code tells whether one of them broke what the step promises."""
+    check_attackable(number)
+    attacks = chosen(ids)
     title(f"Attacks against step {number}")
-    return told(number, run.step(number, chosen(ids)))
+    return told(number, run.step(number, attacks))
+
+
+def check_attackable(number: str) -> None:
+    if number not in run.MATRIX:
+        raise Stop(f"Attacks begin at step {run.MATRIX[0]}: before that there is no token to be had.")
 
 
 def servers(number: str, issuer: str, resource: str, ids: list[str]) -> int:
@@ -73,6 +80,7 @@ def keeps_promise(result: Result, number: str) -> bool:
 
 def without(number: str, rule: str) -> int:
     """The step with one rule taken out of its tuple: who gets in now?"""
+    check_attackable(number)
     known = run.rules_of(number)
     if rule not in known:
         raise Stop(f"Step {number} has no rule {rule!r}. It has: {', '.join(known)}.")
@@ -88,6 +96,7 @@ def without(number: str, rule: str) -> int:
 
 def without_each(number: str) -> int:
     """Every rule in turn, and the attacks that need it. A rule that none needs is untested, or not needed."""
+    check_attackable(number)
     title(f"Step {number}: which attack needs which rule")
     needless = []
     for rule, found in run.without_each(number):

@@ -17,16 +17,19 @@ def port_from_environment(name: str, default: int) -> int:
     return int(value)
 
 
-def seconds_from_environment(name: str, default: int) -> int:
+def seconds_from_environment(name: str, default: int, least: int = 1) -> int:
     value = os.environ.get(name) or str(default)
-    if not (value.isascii() and value.isdecimal() and len(value) < 10):
-        raise SystemExit(f"{name}={value} is not a time: give whole seconds, like {default}.")
+    if not (value.isascii() and value.isdecimal() and len(value) < 10 and int(value) >= least):
+        raise SystemExit(f"{name}={value} is not a time: give whole seconds, {least} or more, like {default}.")
     return int(value)
 
 
 def secret_from_environment(name: str) -> str:
     if not os.environ.get(name):
-        raise SystemExit(f"{name} is not set: `python -m steps serve` with the step's number makes one and starts all.")
+        raise SystemExit(
+            f"{name} is not set. `python -m steps run` with the step's number makes one for its run; "
+            "`serve` makes one too, and prints the command that has it."
+        )
     return os.environ[name]
 
 

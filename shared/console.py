@@ -4,6 +4,7 @@
 """
 
 import base64
+import html
 import itertools
 import json
 import os
@@ -190,6 +191,8 @@ def show_body(content: bytes, content_type: str) -> None:
             line((f"  {DOTS} and {len(rows) - len(shown)} more lines, which REVEAL=1 shows", "dim"))
     elif content_type.startswith("text/plain") and len(text) < 200:
         line(f"  {text}")
+    elif page := re.search(r"<h1>(.*?)</h1>\s*<p>(.*?)</p>", text, re.S):
+        line((f"  (a page: {html.unescape(page[1])}. {html.unescape(page[2])})", "dim"))
     elif text:
         line((f"  ({len(content)} bytes of {content_type or 'something'})", "dim"))
 
@@ -222,7 +225,7 @@ def laid_out(value: object, indent: str = "", taken: int = 0) -> str:
 def shortened(secret: str) -> str:
     if REVEAL:
         return secret
-    return f"{secret[:6]}{DOTS} ({len(secret)} characters)"
+    return f"{secret[:6] if len(secret) >= 20 else ''}{DOTS} ({len(secret)} characters)"
 
 
 def shortened_url(url: str) -> str:

@@ -117,7 +117,7 @@ class Started:
 def stop(name: str) -> bool:
     """End one of our servers now; False, with a word of why, if it is not ours to end."""
     if name not in ours:
-        note(f"The next chapter ends the {name}, which this program has not started: `python -m steps run` shows it.")
+        note(f"Left out: ending the {name}, which this program did not start. `python -m steps run` shows it.")
         return False
     ours[name].stop()
     return True

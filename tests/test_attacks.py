@@ -123,6 +123,8 @@ def test_a_step_is_attacked_from_the_command_line() -> None:
         (["attack", "07", "--without", "nonsense"], "Step 07 has no rule 'nonsense'. It has: "),
         (["attack", "07", "999"], "There is no attack ATK-999."),
         (["attack", "99"], "There is no step '99'."),
+        (["attack", "03"], "Attacks begin at step 04"),
+        (["attack", "01", "--without", "all"], "Attacks begin at step 04"),
     ],
 )
 def test_a_wrong_name_is_a_sentence(words: list[str], sentence: str) -> None:

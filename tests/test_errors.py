@@ -390,18 +390,18 @@ def test_lifetimes_come_from_the_environment(world: World, monkeypatch: pytest.M
     refused(world.refresh(client_id, tokens["refresh_token"]), "invalid_grant")
 
 
-@pytest.mark.parametrize("value", ["abc", "-1", "1.5", "1e3", "10 s", "１２", "9999999999"])
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "1e3", "10 s", "１２", "9999999999"])
 def test_a_lifetime_that_is_none_is_one_sentence(world: World, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TOKEN_LIFETIME", value)
     with pytest.raises(SystemExit) as ended:
         world.loaded.module("auth_server")
-    assert str(ended.value) == f"TOKEN_LIFETIME={value} is not a time: give whole seconds, like 600."
+    assert str(ended.value) == f"TOKEN_LIFETIME={value} is not a time: give whole seconds, 1 or more, like 600."
 
 
 def test_who_starts_a_server_with_it_reads_that_sentence() -> None:
     ran = processes.run("run", "07", TOKEN_LIFETIME="abc")
     assert ran.code == 1
-    assert "TOKEN_LIFETIME=abc is not a time: give whole seconds, like 600." in ran.err
+    assert "TOKEN_LIFETIME=abc is not a time: give whole seconds, 1 or more, like 600." in ran.err
     assert "Traceback" not in ran.out + ran.err
 
 

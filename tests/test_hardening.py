@@ -242,7 +242,7 @@ def test_a_second_token_in_the_body_is_one_too_many(world: World) -> None:
 
 # ── limits ────────────────────────────────────────────────────────────────────
 
-TOO_MUCH = "That was too much for one minute."
+TOO_MUCH = "that was too much for one minute"
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_exchanges_are_numbered_without_a_gap(number: str) -> None:
 @every_step
 def test_every_exchange_says_who_asked_whom_and_what_came(number: str) -> None:
     asked = re.findall(
-        r"^    (?:client|attacker) → (?:authorization server|MCP server|API behind it)   (?:GET|POST) http://localhost:\d+/\S*$",
+        r"^    (?:client|attacker|user's browser) → (?:authorization server|MCP server|API behind it)   (?:GET|POST) http://localhost:\d+/\S*$",
         walked(number).out,
         re.M,
     )

@@ -279,7 +279,7 @@ def main() -> None:
             must_be_refused(http, session, "rebalance_customer", id="c-1")
         call(http, session, "rebalance_customer", id="c-1")
         if restart("auth_server"):
-            note("The authorization server has been restarted. It has forgotten everybody.")
+            note("The authorization server was restarted and has forgotten everybody. Our token will end soon.")
             refresh(http, session)
             call(http, session, "rebalance_customer", id="c-1")
         if stop("auth_server"):

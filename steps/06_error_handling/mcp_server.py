@@ -50,7 +50,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 log = logging.getLogger("mcp_server")
 
 TOKEN_LIMIT = 8000  # characters
-LEEWAY = seconds_from_environment("LEEWAY", 30)  # that two clocks may differ
+LEEWAY = seconds_from_environment("LEEWAY", 30, least=0)  # that two clocks may differ
 KEYS_LIFETIME = 300  # seconds
 COOL_DOWN = 60  # seconds
 PATIENCE = 3  # seconds

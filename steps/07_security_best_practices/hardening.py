@@ -77,7 +77,7 @@ def not_too_often(request: Request, own: str) -> None:
         times.popleft()
     if limit and len(times) >= limit:
         wait = {"Retry-After": str(int(times[0] + WINDOW - time.monotonic()) + 1)}  # RFC 6585 §4
-        raise Stopped(429, "temporarily_unavailable", "That was too much for one minute.", **wait)
+        raise Stopped(429, "temporarily_unavailable", "that was too much for one minute", **wait)
 
 
 REQUEST_RULES = (

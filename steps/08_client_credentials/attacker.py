@@ -23,8 +23,8 @@ META = {f"{MCP}/protocolVersion": VERSION, f"{MCP}/clientCapabilities": {}}
 # ── requests ──────────────────────────────────────────────────────────────────
 
 
-def refused(answer: httpx2.Response, status: int) -> None:
-    show(answer, "attacker")
+def refused(answer: httpx2.Response, status: int, who: str = "attacker") -> None:
+    show(answer, who)
     if answer.status_code != status:
         raise Stop(f"The attacker should get {status} here, and got {answer.status_code}.")
 
@@ -99,4 +99,4 @@ def with_a_page_of_their_own(server: dict, client: dict) -> None:
         scopes = [value for name, value in form.fields if name == "scope"]
         answer = dict(form.fields) | {"scope": scopes, "decision": "allow"}
         answer |= {"username": "alice", "password": "wonderland"}
-        refused(users_browser.post(urljoin(str(page.url), form.action), data=answer), 400)
+        refused(users_browser.post(urljoin(str(page.url), form.action), data=answer), 400, "user's browser")

@@ -34,6 +34,7 @@ ABOUT_US = {
     "grant_types": ["client_credentials"],
     "scope": "mcp:tools:sentiment",
 }
+INITIAL_ACCESS_TOKEN = secret_from_environment("INITIAL_ACCESS_TOKEN")  # the operator's, not the machine's
 key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 # ── rules ─────────────────────────────────────────────────────────────────────
@@ -54,12 +55,12 @@ ISSUER_RULES = (
 def registered_by_the_operator(http: httpx2.Client, server: dict, **method: object) -> dict:
     what = f"The operator registers a machine for {method['token_endpoint_auth_method']}"
     say(what, "Long before it runs, with a token of the operator's own. RFC 7591 §3")
-    initial_access_token = secret_from_environment("INITIAL_ACCESS_TOKEN")
-    headers = {"Authorization": f"Bearer {initial_access_token}"}
+    headers = {"Authorization": f"Bearer {INITIAL_ACCESS_TOKEN}"}
     answer = http.post(server["registration_endpoint"], json=ABOUT_US | method, headers=headers)
     show(answer)
     if answer.status_code != 201:
-        raise Stop(f"The authorization server does not register the machine: {answer.status_code}.")
+        why = json_object(answer).get("error_description", answer.status_code)
+        raise Stop(f"The authorization server does not register the machine: {why!r}.")
     return answer.json()
 
 
