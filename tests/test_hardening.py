@@ -614,6 +614,15 @@ def test_a_link_that_somebody_put_there_leads_the_tokens_nowhere(file: ModuleTyp
     assert not file.TOKEN_FILE.is_symlink()
 
 
+@POSIX_ONLY
+def test_what_somebody_has_put_beside_it_is_not_written_to(file: ModuleType) -> None:
+    elsewhere = file.TOKEN_FILE.with_name("elsewhere")
+    file.TOKEN_FILE.with_suffix(f".{os.getpid()}").symlink_to(elsewhere)
+    file.keep(ISSUER, OURS, {"access_token": "x"})
+    assert not elsewhere.exists() and not file.TOKEN_FILE.is_symlink()
+    assert file.TOKEN_FILE.stat().st_mode & 0o777 == 0o600
+
+
 def test_tokens_are_kept_for_the_server_that_made_them(file: ModuleType) -> None:
     assert file.kept(ISSUER) == ({}, {})
     file.keep(ISSUER, OURS, {"access_token": "x"})
