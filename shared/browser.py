@@ -19,9 +19,12 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
+from shared import pace
 from shared.addresses import ISSUER, switched_on
-from shared.console import line, note, shortened_url
+from shared.console import line, note
+from shared.shortening import shortened_url
 from shared.stop import Stop
+from shared.tracing import BROWSER, page_was_visited
 
 FIVE_MINUTES = 300  # seconds
 A_MOMENT = 1  # second
@@ -58,14 +61,18 @@ class Callback:
 
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
-                self.send_response({"/callback": 303, "/done": 200}.get(path, 404))
-                for name, value in ON_THIS_PAGE.items():
-                    self.send_header(name, value)
+                status = {"/callback": 303, "/done": 200}.get(path, 404)
+                body = GOODBYE.encode() if path == "/done" else b""
+                headers = ON_THIS_PAGE.copy()
                 if path == "/callback":
-                    self.send_header("Location", "/done")  # an address without the answer in it, for the history
+                    headers["Location"] = "/done"  # an address without the answer in it, for the history
+                page_was_visited(self, status, headers, body)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
+                self.wfile.write(body)
                 if path == "/done":
-                    self.wfile.write(GOODBYE.encode())
                     callback.said_goodbye.set()
                 if path == "/callback":
                     callback.visits.put(f"http://127.0.0.1:{callback.server.server_port}{self.path}")
@@ -77,6 +84,9 @@ class Callback:
 
     def send_user_to(self, url: str) -> None:
         """Open `url` in the person's browser, or let the visitor go there."""
+        if pace.wanted():
+            line(shortened_url(url))
+            pace.wait_for_enter("What will the browser show there, and with what will it come back?")
         if somebody_is_there():
             note("Your browser opens now. If it does not, open this address yourself:")
             if visitor_presses != "allow":
@@ -180,7 +190,7 @@ class Form(HTMLParser):
 
 def visit(url: str, username: str = "alice", password: str = "wonderland", press: str = "allow") -> httpx2.Response:
     """Do what a person with a browser would do: open the page, sign in, press the button, go where it leads."""
-    with httpx2.Client(timeout=10) as browser:
+    with httpx2.Client(timeout=10, headers=BROWSER) as browser:
         page = browser.get(url)
         if page.has_redirect_location:
             line((f"browser is sent on at once: {shortened_url(page.headers['location'])}", "dim"))

@@ -3,12 +3,9 @@
 `REVEAL=1` shows secrets and long bodies whole. `NO_COLOR=1` and pipes get plain text, old consoles get ASCII.
 """
 
-import base64
-import html
 import itertools
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE, UPSTREAM, switched_on
+from shared import shortening, tracing
+from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE, UPSTREAM
+from shared.shortening import SECRETS, first_words, shortened, shortened_url, shown_header, taken_apart, without_secrets
 from shared.stop import Stop
 
 for stream in (sys.stdout, sys.stderr):
@@ -38,7 +37,7 @@ class Terminal(Console):
 out = Terminal(highlight=False, emoji=False, safe_box=True)
 err = Console(stderr=True, highlight=False, emoji=False)
 numbers = itertools.count(1)
-REVEAL = switched_on("REVEAL")
+let_pass: Callable[[float], object] = time.sleep
 
 
 def drawable(glyph: str, instead: str) -> str:
@@ -52,18 +51,8 @@ def drawable(glyph: str, instead: str) -> str:
 ARROW, BACK, DASH, DOTS = drawable("→", "->"), drawable("←", "<-"), drawable("─", "-"), drawable("…", "...")
 
 LONGEST_BODY = 24  # lines
+SHOWN = "workshop_shown"
 
-SECRETS = {
-    "access_token",
-    "refresh_token",
-    "client_secret",
-    "client_assertion",
-    "registration_access_token",
-    "token",
-    "code",
-    "code_verifier",
-    "password",
-}
 REQUEST_HEADERS = ("authorization", "origin", "mcp-protocol-version", "mcp-method", "mcp-name")
 RESPONSE_HEADERS = ("www-authenticate", "location", "cache-control", "retry-after")
 
@@ -92,19 +81,23 @@ def title(text: str) -> None:
 
 def say(what: str, why: str = "") -> None:
     """Announce the next exchange: a number, what we do, and why the specification wants it."""
-    line((f"\n{next(numbers):>2}  {what}", "bold cyan"), indent="")
+    number = next(numbers)
+    tracing.write_down("say", number=number, what=what, why=why)
+    line((f"\n{number:>2}  {what}", "bold cyan"), indent="")
     if why:
         line((why, "dim"))
 
 
 def note(text: str) -> None:
+    tracing.write_down("note", text=text)
     line((text, "yellow"))
 
 
 def wait(what: str, seconds: float) -> None:
-    """Let time pass, and say so."""
-    note(f"We wait {what}: {seconds:g} seconds.")
-    time.sleep(seconds)
+    """Let time pass, and say so. Whoever holds the servers can turn their clocks instead."""
+    how = "We wait" if let_pass is time.sleep else "We turn the servers' clocks on"
+    note(f"{how} {what}: {seconds:g} seconds.")
+    let_pass(seconds)
 
 
 def learned(*facts: str) -> None:
@@ -119,16 +112,22 @@ def learned(*facts: str) -> None:
 
 def show(answer: httpx2.Response, who: str = "client") -> None:
     """One exchange, as it went over the wire: who asked whom, the headers and bodies that matter."""
-    request = answer.request
+    tracing.shown(answer.request, who)
+    if SHOWN not in answer.request.extensions:
+        show_request(answer.request, who)
+    colour = "green" if answer.status_code < 400 else "red"
+    line(f"{BACK} ", (f"{answer.status_code} {answer.reason_phrase}", colour))
+    show_headers(answer.headers, RESPONSE_HEADERS)
+    show_body(answer.content, answer.headers.get("content-type", ""))
+
+
+def show_request(request: httpx2.Request, who: str = "client") -> None:
+    request.extensions[SHOWN] = True
     line(f"{who} {ARROW} {name_of(request.url)}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
     if request.headers.get("host") != request.url.netloc.decode("ascii"):
         show_headers(request.headers, ("host",))
     show_headers(request.headers, REQUEST_HEADERS)
     show_body(request.content, request.headers.get("content-type", ""))
-    colour = "green" if answer.status_code < 400 else "red"
-    line(f"{BACK} ", (f"{answer.status_code} {answer.reason_phrase}", colour))
-    show_headers(answer.headers, RESPONSE_HEADERS)
-    show_body(answer.content, answer.headers.get("content-type", ""))
 
 
 async def watch(answer: httpx2.Response) -> None:
@@ -143,19 +142,20 @@ def show_token(token: str) -> None:
     table.add_column("    part")
     table.add_column("value", overflow="fold")
     table.add_column("what it says", overflow="fold")
-    try:
-        header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2])
-        rows = [*header.items(), *claims.items()]
-    except (ValueError, AttributeError):
+    parts = taken_apart(token)
+    if parts is None:
         return note("This token is no JWT: only the server that made it can read it.")
-    for name, value in rows:
+    for name, value in [*parts[0].items(), *parts[1].items()]:
         table.add_row(f"    {name}", Text(str(value)), CLAIMS.get(name, ""))
     out.print(table)
 
 
 def line(*parts: str | tuple[str, str], indent: str = "    ") -> None:
     """One line, however long: pieces of text, some of them with a style."""
-    out.print(Text.assemble(indent, *parts), soft_wrap=True)
+    text = Text.assemble(indent, *parts)
+    if DOTS != "…" and "…" in text.plain:
+        text = Text(text.plain.replace("…", DOTS))
+    out.print(text, soft_wrap=True)
 
 
 def name_of(url: httpx2.URL) -> str:
@@ -169,12 +169,7 @@ def name_of(url: httpx2.URL) -> str:
 def show_headers(headers: httpx2.Headers, interesting: tuple[str, ...]) -> None:
     for name in interesting:
         for value in headers.get_list(name):
-            if name == "authorization":
-                scheme, _, credentials = value.partition(" ")
-                value = f"{scheme} {shortened(credentials)}"
-            if name == "location":
-                value = shortened_url(value)
-            line((f"  {name}: ", "dim"), value)
+            line((f"  {name}: ", "dim"), shown_header(name, value))
 
 
 def show_body(content: bytes, content_type: str) -> None:
@@ -184,24 +179,33 @@ def show_body(content: bytes, content_type: str) -> None:
             line(f"  {name} = {shortened(value) if name in SECRETS else value}")
     elif content_type.startswith("application/json"):
         rows = pretty_json(text).splitlines()
-        shown = rows if REVEAL else rows[:LONGEST_BODY]
+        shown = rows if shortening.REVEAL else rows[:LONGEST_BODY]
         for row in shown:
             line(f"  {row}")
         if len(rows) > len(shown):
             line((f"  {DOTS} and {len(rows) - len(shown)} more lines, which REVEAL=1 shows", "dim"))
     elif content_type.startswith("text/plain") and len(text) < 200:
         line(f"  {text}")
-    elif page := re.search(r"<h1>(.*?)</h1>\s*<p>(.*?)</p>", text, re.S):
-        line((f"  (a page: {html.unescape(page[1])}. {html.unescape(page[2])})", "dim"))
+    elif page := first_words(text):
+        line((f"  (a page: {page})", "dim"))
     elif text:
         line((f"  ({len(content)} bytes of {content_type or 'something'})", "dim"))
 
 
 def pretty_json(text: str) -> str:
     try:
-        return laid_out(without_secrets(json.loads(text)))
+        return laid_out(without_meta(without_secrets(json.loads(text))))
     except (ValueError, RecursionError):
         return f"(not JSON, whatever its content type says: {text[:60]})"
+
+
+def without_meta(value: object) -> object:
+    """Without what every MCP message repeats."""
+    if isinstance(value, list):
+        return [without_meta(inner) for inner in value]
+    if not isinstance(value, dict) or shortening.REVEAL:
+        return value
+    return {name: "…" if name == "_meta" else without_meta(inner) for name, inner in value.items()}
 
 
 def laid_out(value: object, indent: str = "", taken: int = 0) -> str:
@@ -217,32 +221,6 @@ def laid_out(value: object, indent: str = "", taken: int = 0) -> str:
         rows = [laid_out(inner, deeper) for inner in value]
         opening, closing = "[", "]"
     return opening + ",".join(f"\n{deeper}{row}" for row in rows) + f"\n{indent}{closing}"
-
-
-# ── shortening ────────────────────────────────────────────────────────────────────────────────────
-
-
-def shortened(secret: str) -> str:
-    if REVEAL:
-        return secret
-    return f"{secret[:6] if len(secret) >= 20 else ''}{DOTS} ({len(secret)} characters)"
-
-
-def shortened_url(url: str) -> str:
-    if REVEAL:
-        return url
-    return re.sub(rf"([?&](?:{'|'.join(SECRETS)})=[^&#]{{0,6}})[^&#]*", rf"\1{DOTS}", url)
-
-
-def without_secrets(value: object) -> object:
-    if isinstance(value, dict):
-        return {
-            name: shortened(inner) if name in SECRETS and isinstance(inner, str) else without_secrets(inner)
-            for name, inner in value.items()
-        } | ({"_meta": DOTS} if "_meta" in value and not REVEAL else {})  # what every MCP message repeats
-    if isinstance(value, list):
-        return [without_secrets(inner) for inner in value]
-    return value
 
 
 # ── ending ────────────────────────────────────────────────────────────────────────────────────────

@@ -13,8 +13,9 @@ from types import FrameType
 
 import httpx2
 
+from shared import tracing
 from shared.console import note
-from shared.serving import AUDIT_LOG, PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
+from shared.serving import AUDIT_LOG, OBEYED, PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
 from shared.stop import Stop
 
 PATIENCE = 30  # seconds until a server must be up
@@ -24,12 +25,16 @@ ours: dict[str, "Started"] = {}  # the servers that this very process has starte
 
 @dataclass(frozen=True)
 class Program:
-    """A server: the module to run, the port it will listen on, and what its environment says differently."""
+    """A server: the module to run, the port it will listen on, and what its environment says differently.
+
+    `under` is a module that runs it, and knows how to follow orders that no server would take from the network.
+    """
 
     name: str
     module: str
     port: int
     environment: dict[str, str] = field(default_factory=dict)
+    under: str = ""
 
 
 @contextlib.contextmanager
@@ -60,6 +65,7 @@ def process(program: Program, logs: Path | None) -> Iterator["Started"]:
         logs.mkdir(parents=True, exist_ok=True)
         log_file(program, logs).unlink(missing_ok=True)
         audit_file(program, logs).unlink(missing_ok=True)
+        events_file(program, logs).unlink(missing_ok=True)
     started = Started(program, logs)
     started.start()
     try:
@@ -75,6 +81,8 @@ class Started:
     program: Program
     logs: Path | None
     process: subprocess.Popen | None = None
+    told: int = 0  # how many orders
+    ahead: float = 0.0  # seconds by which its clock has been turned
 
     def start(self) -> None:
         program = self.program
@@ -83,8 +91,11 @@ class Started:
             known = {STOP_AT_END_OF_INPUT: "1", PROGRAM_NAME: program.name} | program.environment
             if self.logs:
                 known[AUDIT_LOG] = str(audit_file(program, self.logs))
+                if tracing.wanted():
+                    known[tracing.EVENTS] = str(events_file(program, self.logs))
+            self.told = 0
             self.process = subprocess.Popen(
-                [sys.executable, "-m", program.module],
+                [sys.executable, "-m", *filter(None, (program.under, program.module))],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
@@ -100,6 +111,16 @@ class Started:
             self.process.kill()
             self.process.wait()
 
+    def tell(self, order: str) -> None:
+        """Give an order and wait until it has been followed."""
+        try:
+            self.process.stdin.write(f"{order}\n".encode())
+            self.process.stdin.flush()
+        except OSError:
+            raise Stop(f"The {self.program.name} is not there any more.") from None
+        self.told += 1
+        self.wait_until_healthy()
+
     def wait_until_healthy(self) -> None:
         name, port, deadline = self.program.name, self.program.port, time.monotonic() + PATIENCE
         with httpx2.Client(timeout=1) as http:
@@ -108,8 +129,9 @@ class Started:
                     said = log_file(self.program, self.logs).read_text(errors="replace").strip() if self.logs else ""
                     raise Stop(f"The {name} stopped as soon as it started. {said}".strip())
                 with contextlib.suppress(httpx2.TransportError):
-                    http.get(f"http://localhost:{port}/health").raise_for_status()
-                    return
+                    answer = http.get(f"http://localhost:{port}/health").raise_for_status()
+                    if int(answer.headers.get(OBEYED, 0)) == self.told:
+                        return
                 time.sleep(0.03)
         raise Stop(f"The {name} did not answer on port {port} within {PATIENCE} seconds.")
 
@@ -128,7 +150,17 @@ def restart(name: str) -> bool:
     if stopped := stop(name):
         ours[name].start()
         ours[name].wait_until_healthy()
+        if ours[name].ahead:
+            ours[name].tell(f"ahead {ours[name].ahead}")
     return stopped
+
+
+def turn_clocks(seconds: float) -> None:
+    """All of our servers believe from now on that so much more time has passed."""
+    for started in ours.values():
+        if started.process.poll() is None:
+            started.ahead += seconds
+            started.tell(f"ahead {seconds}")
 
 
 # The terminal sends Ctrl-C to everybody in its group. Only we should get it; we end the servers ourselves.
@@ -144,6 +176,10 @@ def log_file(program: Program, logs: Path) -> Path:
 
 def audit_file(program: Program, logs: Path) -> Path:
     return logs / f"{program.name}.audit.jsonl"
+
+
+def events_file(program: Program, logs: Path) -> Path:
+    return logs / f"{program.name}{tracing.SUFFIX}"
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -15,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared import tracing
 from shared.addresses import AS_PORT, LOOPBACK_HOSTS, MCP_PORT, NEIGHBOUR_PORT, UPSTREAM_PORT
 from shared.stop import Stop
 
@@ -64,8 +67,13 @@ def check_free(ports: list[int]) -> None:
             listener.close()
 
 
+orders: dict[str, Callable[[str], object]] = {}  # what the program that started us may tell us to do
+obeyed = 0  # how many of its orders we have followed
+OBEYED = "Orders-Obeyed"
+
+
 async def healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "ok"}, headers={OBEYED: str(obeyed)} if obeyed else {})
 
 
 HEALTH = Route("/health", healthy)
@@ -111,10 +119,14 @@ def serve(app: ASGIApp, url: str) -> None:
         sockets = loopback_sockets(urlsplit(url).port)
     except PortTaken as taken:
         raise SystemExit(str(taken)) from None
-    config = uvicorn.Config(LogRequests(app), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    app = LogRequests(app)
+    if os.environ.get(tracing.EVENTS):
+        tracing.begin(Path(os.environ[tracing.EVENTS]), program)
+        app = tracing.Recorder(app, program)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     if os.environ.get(STOP_AT_END_OF_INPUT):
-        threading.Thread(target=stop_at_end_of_input, args=(server,), daemon=True).start()
+        threading.Thread(target=obey_input, args=(server,), daemon=True).start()
     logging.getLogger("http").info("listening on %s", url)
     try:
         server.run(sockets=sockets)
@@ -131,8 +143,14 @@ def write_audit_log() -> None:
     logging.getLogger("audit").propagate = False
 
 
-def stop_at_end_of_input(server: uvicorn.Server) -> None:
-    """Our input is a pipe from the program that started us. It ends when that program does, however it does."""
-    while os.read(0, 1024):
-        pass
+def obey_input(server: uvicorn.Server) -> None:
+    """Our input is a pipe from the program that started us. Each line is an order; it ends when that program does."""
+    global obeyed
+    said = b""
+    while more := os.read(0, 1024):
+        *lines, said = (said + more).split(b"\n")
+        for order in lines:
+            name, _, value = order.decode().partition(" ")
+            orders[name](value)
+            obeyed += 1
     server.should_exit = True

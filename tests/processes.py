@@ -1,13 +1,16 @@
 """The course as a stranger runs it: real processes, on ports of their own."""
 
+import atexit
 import contextlib
 import functools
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +28,13 @@ def free_ports() -> dict[str, str]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     candidates = iter(range(21_000 + 1000 * worker + os.getpid() % 900, 22_000 + 1000 * worker))
     return {name: str(next(port for port in candidates if is_free(port))) for name in PORTS}
+
+
+@functools.cache
+def elsewhere() -> str:
+    folder = tempfile.mkdtemp(prefix="workshop-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def is_free(port: int) -> bool:
@@ -49,7 +59,11 @@ class Ran:
 
 
 def run(*words: str, cwd: Path = ROOT, timeout: float = 60, **more: str) -> Ran:
-    """Run `python -m steps …` to its end. The ports in what it said are the usual ones again."""
+    """Run `python -m steps …` to its end. The ports in what it said are the usual ones again.
+
+    In our own folder it leaves its traces elsewhere: those in `out` are what `walked` left there.
+    """
+    more = {"OUT": elsewhere() if cwd == ROOT else ""} | more
     return finished([sys.executable, "-m", "steps", *words], cwd, timeout, **more)
 
 

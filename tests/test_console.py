@@ -5,7 +5,7 @@ import json
 import httpx2
 import pytest
 
-from shared import console
+from shared import console, shortening
 
 
 def said(capsys: pytest.CaptureFixture, answer: httpx2.Response) -> str:
@@ -40,11 +40,11 @@ def test_json_stays_json_however_it_is_laid_out(value: object) -> None:
     "url", ["?code=AAAA%2Fsecret", "?state=x&code=AAAAsecret&iss=y", "?client_secret=AAAAsecret#x"]
 )
 def test_a_secret_in_an_address_is_shortened(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "secret#" not in console.shortened_url(url) and "ecret" not in console.shortened_url(url).replace(
+    assert "secret#" not in shortening.shortened_url(url) and "ecret" not in shortening.shortened_url(url).replace(
         "client_secret", ""
     )
-    monkeypatch.setattr(console, "REVEAL", True)
-    assert console.shortened_url(url) == url
+    monkeypatch.setattr(shortening, "REVEAL", True)
+    assert shortening.shortened_url(url) == url
 
 
 def test_secrets_in_headers_forms_and_answers_are_shortened(capsys: pytest.CaptureFixture) -> None:

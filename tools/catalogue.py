@@ -3,7 +3,7 @@
 import os
 import secrets
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shared.addresses import AS_PORT, MCP_PORT, NEIGHBOUR_PORT, UPSTREAM_PORT
@@ -12,11 +12,13 @@ from shared.stop import Stop
 from tools.environment import ROOT
 
 SWAPPED = {"MCP_PORT": str(NEIGHBOUR_PORT), "NEIGHBOUR_PORT": str(MCP_PORT)}
+HAND = "tools.hand"  # runs every server, so that its clock can be turned and its keys changed
 FILES = (  # in the order in which a lesson shows them
     "auth_server.py",
     "clients.py",
     "tokens.py",
     "mcp_server.py",
+    "bearer.py",
     "scopes.py",
     "hardening.py",
     "upstream.py",
@@ -40,17 +42,24 @@ class Step:
     walk: str = "client"  # the program that walks through the step
     secrets: list[str] = field(default_factory=list)  # what some of the servers share, made anew for each run
     environment: dict[str, str] = field(default_factory=dict)  # what the servers are told if nobody says otherwise
+    lesson: list[str] = field(default_factory=list)  # which exchanges are this step's own, see tools/trace/record.py
+    place: str = "steps"  # the folder it lies in: ours, or the student's
 
     @property
     def path(self) -> Path:
-        return ROOT / "steps" / self.folder
+        return ROOT / self.place / self.folder
+
+    @property
+    def out(self) -> Path:
+        """Where a run leaves its logs and traces."""
+        return Path(os.environ.get("OUT") or ROOT / "out").absolute() / f"step-{self.number}"
 
     @property
     def files(self) -> list[str]:
         return [name for name in FILES if (self.path / name).is_file()]
 
     def module(self, role: str) -> str:
-        return f"steps.{self.folder}.{role}"
+        return f"{self.place}.{self.folder}.{role}"
 
     def programs(self) -> list[Program]:
         """The servers to start. The neighbour is the same MCP server at another address."""
@@ -58,10 +67,10 @@ class Step:
         for name in self.secrets:
             os.environ.setdefault(name, secrets.token_urlsafe(32))
         known = {
-            "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT, told),
-            "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT, told),
-            "neighbour": Program("neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, told | SWAPPED),
-            "upstream": Program("upstream", self.module("upstream"), UPSTREAM_PORT, told),
+            "auth_server": Program("auth_server", self.module("auth_server"), AS_PORT, told, HAND),
+            "mcp_server": Program("mcp_server", self.module("mcp_server"), MCP_PORT, told, HAND),
+            "neighbour": Program("neighbour", self.module("mcp_server"), NEIGHBOUR_PORT, told | SWAPPED, HAND),
+            "upstream": Program("upstream", self.module("upstream"), UPSTREAM_PORT, told, HAND),
         }
         return [known[name] for name in self.servers]
 
@@ -76,6 +85,11 @@ def step_named(number: str) -> Step:
     if number.zfill(2) not in steps:
         raise Stop(f"There is no step {number!r}. There are: {', '.join(steps)}.")
     return steps[number.zfill(2)]
+
+
+def mine(step: Step) -> Step:
+    """The same step as the student builds it, in a folder that no commit of ours touches."""
+    return replace(step, place="work", folder=f"step-{step.number}")
 
 
 def before(step: Step) -> Step:

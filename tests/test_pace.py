@@ -1,0 +1,61 @@
+"""At the room's pace: a walk that stops before each exchange, if asked to and if somebody is there."""
+
+import os
+import re
+import select
+import sys
+import time
+
+import pytest
+
+from tests.processes import environment, run
+from tools.environment import ROOT
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal to play")
+
+
+def played(number: str, keys: bytes = b"\n", **more: str) -> tuple[str, int]:
+    """A run on a terminal of its own, by somebody who presses a key whenever asked."""
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execve(sys.executable, ["python", "-m", "steps", "run", number], environment(NO_COLOR="1", **more))
+    said, pressed, deadline = b"", 0, time.monotonic() + 60
+    while time.monotonic() < deadline and select.select([terminal], [], [], 30)[0]:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:
+            break  # the other side is gone
+        if said.count(b"[Enter]") > pressed:
+            pressed += 1
+            os.write(terminal, keys)
+    os.close(terminal)
+    text = re.sub(r"\x1b\[[\d;]*m|\r", "", said.decode("utf-8", errors="replace"))
+    return text, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@posix
+def test_a_paused_walk_shows_what_it_sends_asks_and_then_shows_what_came() -> None:
+    text, code = played("06", PAUSE="1")
+    assert code == 0
+    assert re.search(
+        r"client → MCP server   POST \S+/mcp\n(?:.*\n)*?    What will come back: .* \[Enter\]\n\n"
+        r"    It is 401: resource_metadata\.\n    ← 401 Unauthorized\n",
+        text,
+    )
+    assert text.count("What will the browser show there") == 4
+    assert "It is 401: invalid_token." in text, "the clocks are turned: nobody waits ten minutes"
+    asked, shown = text.count("What will come back"), len(re.findall(r"^    It is (\d{3}|nothing)", text, re.M))
+    assert asked == shown + 1, "the last one, to a server that is down, has no answer"
+
+
+@posix
+def test_ctrl_c_at_a_question_ends_the_walk() -> None:
+    text, code = played("01", keys=b"\x03", PAUSE="1")
+    assert (code, "Stopped." in text) == (130, True)
+
+
+def test_without_a_terminal_nothing_stops() -> None:
+    assert "What will come back" not in run("run", "01", PAUSE="1").out
