@@ -24,8 +24,8 @@ from attacks.core import NotHere, answer_in, json_object
 from attacks.loaded import Clock, Loaded
 from shared.addresses import ISSUER, RESOURCE, UPSTREAM
 from shared.browser import Form
-from shared.console import SECRETS
 from shared.serving import LogRequests
+from shared.shortening import SECRETS
 from tools.catalogue import Step, step_named
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # the pair of RFC 7636, appendix B
@@ -237,7 +237,7 @@ class World:
 
 
 class InProcess(World):
-    """A step in this process. `auth_server`, `tokens`, `mcp_server` are its modules."""
+    """A step in this process. `auth_server`, `mcp_server`, `bearer` are its modules."""
 
     def __init__(self, number: str, raise_server_exceptions: bool = True):
         self.number = number
@@ -261,12 +261,22 @@ class InProcess(World):
     def token_room(self) -> ModuleType:
         return self.loaded.module("tokens")
 
-    @functools.cached_property
+    @property
     def mcp_server(self) -> ModuleType:
-        module = self.loaded.module("mcp_server")
-        if hasattr(module, "http"):
-            module.http = self.reaching(self.auth_server.app)
-        return module
+        return self.door[0]
+
+    @property
+    def bearer(self) -> ModuleType:
+        return self.door[1]
+
+    @functools.cached_property
+    def door(self) -> tuple[ModuleType, ModuleType]:
+        """The MCP server, and what decides for it who somebody is. Each asks others, from some step on."""
+        modules = self.loaded.module("mcp_server"), self.loaded.module("bearer")
+        for module in modules:
+            if hasattr(module, "http"):
+                module.http = self.reaching(self.auth_server.app)
+        return modules
 
     def reaching(self, authorization_server: object) -> httpx2.AsyncClient:
         """What the MCP server asks with: it reaches this authorization server, and the API behind if there is one."""
@@ -277,7 +287,7 @@ class InProcess(World):
 
     def connect(self, authorization_server: object) -> None:
         """Whom the MCP server reaches when it asks for keys."""
-        self.mcp_server.http = self.reaching(authorization_server)
+        self.bearer.http = self.reaching(authorization_server)
 
     @functools.cached_property
     def auth(self) -> TestClient:

@@ -405,7 +405,7 @@ def test_an_authorization_server_that_hangs_does_not_hang_us(world: World, drips
 
     token = world.access_token()
     world.connect(silent)
-    world.mcp_server.PATIENCE = 0.2
+    world.bearer.PATIENCE = 0.2
     with served(world.mcp_server.app) as origin:
         assert asyncio.run(many(origin)) == [503] * 20
     assert asked == 1
@@ -435,8 +435,8 @@ def test_all_who_come_at_once_share_one_fetch(world: World) -> None:
     keys = Keys(world)
 
     async def many() -> list:
-        token = world.mcp_server.take_apart(world.access_token())
-        return await asyncio.gather(*(world.mcp_server.signed_by_our_issuer(token) for _ in range(20)))
+        token = world.bearer.take_apart(world.access_token())
+        return await asyncio.gather(*(world.bearer.signed_by_our_issuer(token) for _ in range(20)))
 
     assert all(asyncio.run(many()))
     assert keys.asked == 1

@@ -16,7 +16,7 @@ from tools.environment import ROOT
 ON_A_SERVER = ["what we remember", "how we say no", "rules", "endpoints", "tokens", "the app"]
 ON_A_CLIENT = ["what we remember", "rules", "requests", "what must not work", "the walk"]
 CLIENTS = ("discovery.py", "client.py", "token_file.py", "attacker.py", "machine.py")
-LINES_PER_FILE, LINES_PER_FUNCTION, COLUMNS = 430, 40, 116
+LINES_PER_FILE, LINES_PER_FUNCTION, COLUMNS = 360, 40, 116
 WITH_OUR_TOOLS = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 FILES = [(step, role) for step in all_steps().values() for role in step.files]
 by_name = pytest.mark.parametrize(("step_", "role"), FILES, ids=lambda value: getattr(value, "number", value))

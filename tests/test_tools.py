@@ -89,17 +89,17 @@ def test_only_the_edit_travels(copy: scratch.Scratch) -> None:
 
 
 def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None:
-    opening = copy.file("01", "mcp_server.py")
+    opening = copy.file("01", "bearer.py")
     copy.edit(
         opening, "raise no_token()  # nobody can show one yet: no server makes them", "raise no_token()  # not yet"
     )
-    clashing = copy.file("04", "mcp_server.py")
+    clashing = copy.file("04", "bearer.py")
 
     stopped = copy.steps("carry", "01", "--untested")
     assert stopped.code == 1
     assert stopped.err.strip().startswith(f"A clash in {clashing.relative_to(copy.root).as_posix()}")
     assert all(marker in clashing.read_text(encoding="utf-8") for marker in MARKERS)
-    assert "# not yet" in copy.file("03", "mcp_server.py").read_text(encoding="utf-8")
+    assert "# not yet" in copy.file("03", "bearer.py").read_text(encoding="utf-8")
 
     again = copy.steps("carry", "01", "--untested")
     assert (again.code, "There are conflict markers" in again.err) == (1, True)

@@ -5,7 +5,6 @@ The MCP server: its tools, and the guard before them. It trusts one authorizatio
 
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,33 +16,17 @@ from shared import sample
 from shared.addresses import ISSUER, RESOURCE
 from shared.serving import HEALTH, serve
 
+from .bearer import (
+    BASIC_SCOPES,
+    METADATA_PATH,
+    Refused,
+    refuse,
+    who_is_it,
+)
+
 # ── what we remember ──────────────────────────────────────────────────────────
 
-METADATA_PATH = "/.well-known/oauth-protected-resource"
-METADATA_URL = RESOURCE.removesuffix("/mcp") + METADATA_PATH + "/mcp"  # RFC 9728 §3.1
-BASIC_SCOPES = ("mcp:tools:sentiment", "mcp:resources:customer-data:read")
 CACHEABLE = {"Cache-Control": "public, max-age=3600"}
-NO_STORE = {"Cache-Control": "no-store"}
-
-# ── how we say no ─────────────────────────────────────────────────────────────
-
-
-class Refused(Exception):
-    """A request that stays outside, with the challenge that tells the client what to do about it."""
-
-    def __init__(self, status: int, **challenge: str):
-        self.status, self.challenge = status, challenge
-
-
-def refuse(no: Refused) -> Response:
-    """The one place where a no becomes HTTP: RFC 9728 §5.1."""
-    parameters = ", ".join(f'{name}="{value}"' for name, value in {"realm": "mcp", **no.challenge}.items())
-    return Response(status_code=no.status, headers=NO_STORE | {"WWW-Authenticate": f"Bearer {parameters}"})
-
-
-def no_token() -> Refused:
-    return Refused(401, resource_metadata=METADATA_URL, scope=" ".join(BASIC_SCOPES))  # OAuth 2.1 §5.3.2
-
 
 # ── endpoints ─────────────────────────────────────────────────────────────────
 
@@ -81,13 +64,6 @@ def customer(id: str) -> dict:
     if id not in sample.CUSTOMERS:
         raise ResourceNotFoundError(f"There is no customer {id}")
     return sample.CUSTOMERS[id]
-
-
-# ── tokens ────────────────────────────────────────────────────────────────────
-
-
-async def who_is_it(request: Request) -> AuthenticatedUser:
-    raise no_token()  # nobody can show one yet: no server makes them
 
 
 # ── the app ───────────────────────────────────────────────────────────────────
