@@ -1,6 +1,7 @@
 """Show how attacks ended: on the terminal, and as a table in MATRIX.md."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from attacks import run
 from attacks.core import CATALOGUE, Attack, Outcome, in_order
@@ -83,7 +84,7 @@ def without(number: str, rule: str) -> int:
     check_attackable(number)
     known = run.rules_of(number)
     if rule not in known:
-        raise Stop(f"Step {number} has no rule {rule!r}. It has: {', '.join(known)}.")
+        raise Stop(f"Step {number} has no rule {rule!r}. {instead(number, rule, known)}")
     title(f"Step {number} without {rule}, which stands in {known[rule]}")
     found = run.without(number, rule)
     for result in found:
@@ -92,6 +93,18 @@ def without(number: str, rule: str) -> int:
     if not found:
         note("No attack of the catalogue gets any further without it.")
     return 0 if found else 1
+
+
+def instead(number: str, rule: str, known: dict[str, str]) -> str:
+    """What they may have meant: a rule of nearly that name, or one that comes later."""
+    if close := get_close_matches(rule, known, 3):
+        return f"Did you mean {' or '.join(close)}?"
+    if later := next((n for n in run.MATRIX if n > number and rule in run.rules_of(n)), ""):
+        return f"It comes with step {later}."
+    by_tuple: dict[str, list[str]] = {}
+    for name, policy in known.items():
+        by_tuple.setdefault(policy, []).append(name)
+    return "It has:" + "".join(f"\n  {policy:<24} {', '.join(names)}" for policy, names in by_tuple.items())
 
 
 def without_each(number: str) -> int:

@@ -120,7 +120,7 @@ def test_a_step_is_attacked_from_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["attack", "07", "--without", "nonsense"], "Step 07 has no rule 'nonsense'. It has: "),
+        (["attack", "07", "--without", "nonsense"], "Step 07 has no rule 'nonsense'. It has:\n"),
         (["attack", "07", "999"], "There is no attack ATK-999."),
         (["attack", "99"], "There is no step '99'."),
         (["attack", "03"], "Attacks begin at step 04"),
