@@ -95,7 +95,7 @@ def note(text: str) -> None:
 
 def wait(what: str, seconds: float) -> None:
     """Let time pass, and say so. Whoever holds the servers can turn their clocks instead."""
-    how = "We wait" if let_pass is time.sleep else "We turn the servers' clocks on"
+    how = "We wait" if let_pass is time.sleep else "We turn the servers' clocks forward"
     note(f"{how} {what}: {seconds:g} seconds.")
     let_pass(seconds)
 

@@ -50,3 +50,9 @@ def make(root: Path) -> Scratch:
     scratch.git("add", "--all")
     scratch.git("commit", "--quiet", "--message", "as it is")
     return scratch
+
+
+def logs(root: Path, number: str) -> dict[str, str]:
+    """What the servers logged during a run there; the traces beside it show everything if they are told to."""
+    paths = (root / "out" / f"step-{number}").iterdir()
+    return {path.name: path.read_text(encoding="utf-8") for path in paths if not path.name.startswith("trace.")}

@@ -556,7 +556,7 @@ def test_a_real_walk_writes_it_into_files_and_no_secret_into_any(tmp_path: Path)
     upstream = "only-the-mcp-server-knows"
     ran = scratch.make(tmp_path).steps("run", "07", REVEAL="1", UPSTREAM_TOKEN=upstream)
     assert (ran.code, ran.err) == (0, "")
-    logs = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out" / "step-07").iterdir()}
+    logs = scratch.logs(tmp_path, "07")
     audits = {"auth_server.audit.jsonl", "mcp_server.audit.jsonl"}
     assert set(logs) == audits | {"auth_server.log", "mcp_server.log", "upstream.log"}
     for name in audits:

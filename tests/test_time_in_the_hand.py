@@ -1,7 +1,9 @@
 """While `serve` runs, another terminal makes things happen."""
 
+import json
 import re
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -79,7 +81,10 @@ def test_who_has_no_key_is_not_obeyed(served: Remote) -> None:
         assert run("revoke").code == 1
     finally:
         where.write_text(kept)
+    with socket.create_connection(("127.0.0.1", json.loads(kept)["port"])) as stranger:
+        stranger.sendall(b"\xff" * 200)
     assert served.refresh(client, tokens["refresh_token"]).status_code == 200
+    assert "taken back" in told("revoke"), "who has the key still is"
     assert control.done("shutdown", None).startswith("!")
 
 

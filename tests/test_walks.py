@@ -113,7 +113,7 @@ def test_the_same_again_at_once() -> None:
 
 def logs_of(number: str, root: Path, **more: str) -> dict[str, str]:
     scratch.make(root).steps("run", number, REVEAL="1", **more)
-    return {path.name: path.read_text(encoding="utf-8") for path in (root / "out" / f"step-{number}").iterdir()}
+    return scratch.logs(root, number)
 
 
 def test_the_logs_name_what_was_asked_and_no_secret(tmp_path: Path) -> None:

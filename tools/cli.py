@@ -35,12 +35,15 @@ def run_step(asked: argparse.Namespace) -> None:
     if pace.wanted():
         pace.begin(telling.fact)
         os.environ.setdefault("TOKEN_LIFETIME", "600")  # however long the room thinks
-    with trace.of_a_run(step, step.out) as traced:
-        with running(step.programs(), step.out, meanwhile=lambda: importlib.import_module(step.module(step.walk))):
-            importlib.import_module(step.module(step.walk)).main()
-    console.line(f"\nWhat the servers logged: {named(step.out)}", indent="")
-    if traced.page:
-        console.line(f"What went over the wire: {named(traced.page)}", indent="")
+    traced = trace.Traced()
+    try:
+        with trace.of_a_run(step, step.out, traced):
+            with running(step.programs(), step.out, meanwhile=lambda: importlib.import_module(step.module(step.walk))):
+                importlib.import_module(step.module(step.walk)).main()
+            console.line(f"\nWhat the servers logged: {named(step.out)}", indent="")
+    finally:
+        if traced.page:
+            console.line(f"What went over the wire: {named(traced.page)}", indent="")
     if following := catalogue.after(step):
         console.line("What changes next: ", (command("diff", following[0].number), "bold"), indent="")
         console.line("Go on with: ", (command("run", following[0].number), "bold"), indent="")

@@ -81,14 +81,10 @@ def at_hand(step: Step) -> Iterator[None]:
 
 
 def follow(listener: Listener, step: Step) -> None:
-    while True:
-        try:
+    while place().exists():
+        with contextlib.suppress(AuthenticationError, EOFError, OSError):  # who has no key, or no patience
             with listener.accept() as connection:
                 connection.send_bytes(done(connection.recv_bytes(100).decode("ascii", "replace"), step).encode())
-        except (AuthenticationError, EOFError, ConnectionError):
-            continue  # somebody who has no key, or no patience
-        except OSError:
-            return  # we do not listen any more
 
 
 def done(order: str, step: Step) -> str:

@@ -1,4 +1,4 @@
-"""The sequence diagram in each step's README: drawn from a real run, kept in the README, and checked."""
+"""The sequence diagrams in the READMEs: drawn from real runs, kept in the text, and checked."""
 
 import json
 import os
@@ -7,24 +7,40 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from shared.stop import Stop
-from tools.catalogue import Step, all_steps
+from tools.catalogue import Step, all_steps, step_named
 from tools.environment import ROOT
 from tools.trace import NAME, mermaid
 
 DIAGRAM = re.compile(r"(?<=```mermaid\n).*?(?=```\n)", re.S)
+FRONT, ITS_SAYS = "05", {1, 2, 3, 4, 5, 6, 7, 8, 11}  # the way of a person, and one token that is refused
+ASIDE = "/done"  # true, and not needed to understand the rest
 
 
-def drawn(trace: dict) -> str:
-    return mermaid.diagram(trace, only_lesson=True).rstrip("\n") + "\n"
+def of_a_step(trace: dict) -> str:
+    return mermaid.diagram(trace, only_lesson=True)
 
 
-def kept(step: Step) -> str:
-    """The diagram that stands in the README of a step."""
-    found = DIAGRAM.search((step.path / "README.md").read_text(encoding="utf-8"))
+def of_the_front_door(trace: dict) -> str:
+    """The whole way at a glance."""
+    says = [say for say in trace["says"] if say["number"] in ITS_SAYS]
+    kept = [exchange for exchange in trace["exchanges"] if exchange["say"] in ITS_SAYS and path_of(exchange) != ASIDE]
+    present = {exchange[end] for exchange in kept for end in ("from", "to")}
+    parties = [party for party in trace["parties"] if party["id"] in present]
+    return mermaid.diagram(trace | {"says": says, "exchanges": kept, "parties": parties, "notes": []})
+
+
+def path_of(exchange: dict) -> str:
+    return urlsplit(exchange["request"]["url"]).path
+
+
+def kept(readme: Path) -> str:
+    """The diagram that stands in a README."""
+    found = DIAGRAM.search(readme.read_text(encoding="utf-8"))
     if not found:
-        raise Stop(f"The README of step {step.number} has no place for its diagram: a block of the kind `mermaid`.")
+        raise Stop(f"{readme.relative_to(ROOT).as_posix()} has no place for its diagram, a block of the kind mermaid.")
     return found[0]
 
 
@@ -32,12 +48,20 @@ def write_all() -> list[Path]:
     """Run every step, and draw what happened; the paths of the READMEs that changed."""
     changed = []
     for step in all_steps().values():
-        now = drawn(trace_of_a_run(step))
-        if kept(step) != now:
-            path = step.path / "README.md"
-            path.write_text(path.read_text(encoding="utf-8").replace(kept(step), now), "utf-8", newline="\n")
-            changed.append(path)
+        trace = trace_of_a_run(step)
+        changed += write(step.path / "README.md", of_a_step(trace))
+        if step == step_named(FRONT):
+            changed += write(ROOT / "README.md", of_the_front_door(trace))
     return changed
+
+
+def write(readme: Path, now: str) -> list[Path]:
+    if kept(readme) == now:
+        return []
+    text = readme.read_text(encoding="utf-8")
+    begin, end = DIAGRAM.search(text).span()
+    readme.write_text(text[:begin] + now + text[end:], encoding="utf-8", newline="\n")
+    return [readme]
 
 
 def trace_of_a_run(step: Step) -> dict:

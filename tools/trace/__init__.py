@@ -20,19 +20,19 @@ class Traced:
 
 
 @contextlib.contextmanager
-def of_a_run(step: Step, folder: Path) -> Iterator[Traced]:
+def of_a_run(step: Step, folder: Path, traced: Traced) -> Iterator[None]:
     """Record what happens in the block, and write the traces however it ends. `TRACE=0` leaves all of it out."""
-    traced, outcome = Traced(), "It was stopped."
+    outcome = "It was stopped."
     for path in folder.glob(f"{NAME}.*"):
         path.unlink()
     if not tracing.wanted():
-        yield traced
+        yield
         return
     events = folder / f"{step.walk}{tracing.SUFFIX}"
     events.unlink(missing_ok=True)
     tracing.begin(events, step.walk)
     try:
-        yield traced
+        yield
         outcome = ""
     except Exception as error:
         outcome = next(filter(None, map(sentence_for, causes(error))), "It ended in an error.")
@@ -43,18 +43,7 @@ def of_a_run(step: Step, folder: Path) -> Iterator[Traced]:
 
 def write(step: Step, folder: Path, outcome: str) -> Path | None:
     """Make the traces of a run from what its programs wrote down; the path of the page, or None if nobody spoke."""
-    try:
-        from tools.trace import har, mermaid, page
-    except ImportError:
-
-        class page:
-            render = staticmethod(lambda t: "")
-
-        class har:
-            har = staticmethod(lambda t: {})
-
-        class mermaid:
-            diagram = staticmethod(lambda t: "")
+    from tools.trace import har, mermaid, page
 
     trace = record.made_of(step, folder, outcome)
     if not trace["exchanges"]:

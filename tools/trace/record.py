@@ -98,7 +98,8 @@ def exchange_of(id: int, event: dict, says: list[dict], shown: dict[str, str], s
     }
     line = in_one_line(exchange)
     unseen = next((why for pattern, why in WHY.items() if fnmatchcase(line, pattern)), "")
-    exchange["why"] = say["why"] if say and event["span"] in shown else unseen
+    told = say["why"] if say else ""
+    exchange["why"] = told if event["span"] in shown else unseen or told
     exchange["lesson"] = any(
         fnmatchcase(f"say: {say['what']}" if pattern.startswith("say: ") and say else line, pattern)
         for pattern in step.lesson
