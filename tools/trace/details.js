@@ -4,7 +4,7 @@
 function drawDetails(item) {
   const exchange = data.exchanges[item.dataset.id];
   const kind = item.dataset.kind;
-  const took = `${(exchange.at / 1000).toFixed(2)} s after the beginning, answered in ${exchange.took} ms`;
+  const took = `${(exchange.at / 1000).toFixed(2)} s after the start, answered in ${exchange.took} ms`;
   const inside = make("div", {}, make("p", { class: "because" }, ...because(exchange.why), make("small", {}, took)));
   if (kind !== "answer") inside.append(drawRequest(exchange));
   if (kind !== "request") inside.append(drawResponse(exchange));

@@ -30,13 +30,18 @@ def diagram(trace: dict, only_lesson: bool = False) -> str:
 
 
 def lanes_of(trace: dict, shown: list[Section], only_lesson: bool) -> list[dict]:
-    present = {row.exchange[end] for section in shown for row in section.rows if row.exchange for end in ("from", "to")}
+    exchanges = [row.exchange for section in shown for row in section.rows if row.exchange]
+    present = {exchange[end] for exchange in exchanges for end in ("from", "to")}
     return [lane for lane in telling.parties(trace) if lane["id"] in present or not only_lesson]
 
 
 def folded(some: list[Section]) -> str:
-    numbers = [section.say["number"] for section in some if section.say]
-    return f"{numbers[0]}-{numbers[-1]} as before" if len(numbers) > 1 else f"{numbers[0]} as before"
+    """What the step does not add: at the beginning only how much of it, later what it is."""
+    says = [section.say for section in some if section.say]
+    if says[0]["number"] == 1:
+        numbers = dict.fromkeys((says[0]["number"], says[-1]["number"]))
+        return f"{'-'.join(map(str, numbers))} as in the step before"
+    return "<br/>".join(f"{say['number']} {escaped(say['what'], scrub=True)}" for say in says)
 
 
 def lines_of(section: Section, everyone: str, scrub: bool) -> list[str]:

@@ -1,7 +1,7 @@
 """A trace as one page that needs nothing else: no network, no other file, no server.
 
-What was recorded may be hostile, so it is data to the page in three ways: nothing in it can end the element it stands
-in, the script puts it on the page as text, and the page's own policy runs no script but the one with this hash.
+What was recorded may be hostile, so it is held in three ways: nothing in it can end the element it stands in, the
+script puts it on the page as text, and the page's own policy runs no script but the one with this hash.
 """
 
 import base64

@@ -66,7 +66,7 @@ def made_of(step: Step, folder: Path, outcome: str) -> dict:
         "outcome": outcome,
         "parties": [{"id": id, "name": name} for id, name in PARTIES.items() if id in present],
         "says": [{name: say[name] for name in ("number", "what", "why")} | {"at": since(began, say)} for say in says],
-        "notes": [{"at": since(began, e), "text": e["text"]} for e in events if e["kind"] == "note"],
+        "notes": [{"at": since(began, e), "text": e["text"].rstrip(":")} for e in events if e["kind"] == "note"],
         "exchanges": told,
     }
 

@@ -1,6 +1,6 @@
-"""How a trace is told: in which order, and what one exchange says in a few words. The page and the diagram agree on it.
+"""How a trace is told: in which order, and what one exchange says in a few words. Page and diagram agree on it.
 
-An exchange during which its receiver asks somebody else is told in two rows, with what lies between; any other in one.
+An exchange during which its receiver asks somebody else takes two rows, with what lies between; any other takes one.
 That is decided by who asks whom, not by time alone: answers that overlap by chance look the same in every run.
 """
 
@@ -125,7 +125,7 @@ def about(request: dict) -> str:
 
 
 def answered(exchange: dict) -> dict[str, str | int]:
-    """`status` (0 if nobody answered), `reason`, and `fact`: the one thing in the answer that matters, or nothing."""
+    """`status` (0 if nobody answered), `reason`, and `fact`: the one thing in it that matters, or nothing."""
     response = exchange["response"]
     if response is None:
         return {"status": 0, "reason": "no answer", "fact": "the connection broke"}
