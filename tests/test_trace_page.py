@@ -321,11 +321,9 @@ def number_of_pages(pdf: bytes) -> int:
     return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf))
 
 
-def test_two_hundred_exchanges_open_in_well_under_a_second(opened: Callable[[dict], Page]) -> None:
-    page = opened(long_walk(200))
-    assert page.locator(".line").count() == 200
-    took = page.evaluate("performance.getEntriesByType('navigation')[0].duration")
-    assert took < 1000, f"{took} ms"
+def test_two_hundred_exchanges_are_all_there(opened: Callable[[dict], Page]) -> None:
+    """How long that takes is measured by `python -m tools.benchmark`."""
+    assert opened(long_walk(200)).locator(".line").count() == 200
 
 
 # ── for other tools ───────────────────────────────────────────────────────────
