@@ -32,6 +32,8 @@ def run_step(asked: argparse.Namespace) -> None:
     step = chosen(asked)
     console.title(f"Step {step.number}: {step.thesis}")
     console.let_pass = turn_clocks
+    if asked.pause:
+        os.environ["PAUSE"] = "1"
     if pace.wanted():
         pace.begin(telling.fact)
         os.environ.setdefault("TOKEN_LIFETIME", "600")  # however long the room thinks
@@ -206,7 +208,12 @@ AS = (("--as",), {"dest": "issuer", "metavar": "URL", "help": "the authorization
 MCP = (("--mcp",), {"dest": "resource", "metavar": "URL", "help": "the MCP server that runs: its resource"})
 VERBS = {  # verb: what it does, the sentence about it, whether it needs a step, its options
     "list": (list_steps, "one line per step", False, ()),
-    "run": (run_step, "start the servers of a step, walk its client through them, stop them", True, (MINE,)),
+    "run": (
+        run_step,
+        "start the servers of a step, walk its client through them, stop them",
+        True,
+        (MINE, (("--pause",), {"action": "store_true", "help": "stop before each exchange, like PAUSE=1"})),
+    ),
     "serve": (serve_step, "only the servers, until Ctrl-C", True, (MINE,)),
     "expire": (order, "let all access tokens expire, on the servers that `serve` runs", False, ()),
     "rotate-keys": (order, "let the authorization server sign with a new key, the same way", False, ()),
