@@ -45,7 +45,8 @@ def loopback_sockets(port: int) -> list[socket.socket]:
     sockets = []
     for host in LOOPBACK_HOSTS:
         try:
-            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so asyncio sends at once
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, ONE_OWNER_PER_PORT, 1)
             listener.bind((host, port))
