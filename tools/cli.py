@@ -274,7 +274,14 @@ VERBS = {  # verb: what it does, the sentence about it, whether it needs a step,
         False,
         (
             (("--python",), {"nargs": "+", "metavar": "VERSION", "help": "for these versions of Python, like 3.12"}),
-            (("--platform",), {"nargs": "+", "metavar": "SYSTEM", "help": "for these systems: linux, windows, mac"}),
+            (
+                ("--platform",),
+                {
+                    "nargs": "+",
+                    "metavar": "SYSTEM",
+                    "help": "for these: linux, linux-arm, windows, windows-arm, mac, mac-intel",
+                },
+            ),
         ),
     ),
     "test": (run_tests, "run the tests; what follows goes to pytest", False, ()),

@@ -1,8 +1,11 @@
 """Make the virtual environment that everything runs in, once, and continue inside it.
 
 Only the standard library is used here: this runs before anything is installed. `requirements.lock` says what is
-installed; `uv` does it where it is at hand, `venv` and `pip` do it otherwise.
+installed; `uv` does it where it is at hand, `venv` and `pip` do it otherwise. Where there is a `wheelhouse/`, all comes
+from that folder and nothing from a network.
 """
+
+from __future__ import annotations  # so that an old Python can read this far, and be told
 
 import hashlib
 import importlib.util
@@ -17,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 LOCK = ROOT / "requirements.lock"
-PIP_INSTALL = ["install", "--disable-pip-version-check", "-r", str(LOCK)]
+WHEELHOUSE = ROOT / "wheelhouse"  # tools/wheelhouse.py fills it
 STAMP = VENV / "installed-lock.sha256"
 
 
@@ -42,19 +45,34 @@ def enter(module: str, arguments: list[str]) -> None:
 
 def set_up() -> None:
     version = ".".join(map(str, sys.version_info[:3]))
-    print(f"Setting up .venv with Python {version}. This happens once and takes about a minute.", flush=True)
+    source = f" from {WHEELHOUSE.name}/" if wheels() else ""
+    print(f"Setting up .venv with Python {version}{source}. This happens once and takes about a minute.", flush=True)
     if uv := shutil.which("uv"):
         follow([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)])
-        follow([uv, "pip", "install", "--quiet", "--python", str(PYTHON), "-r", str(LOCK)])
+        follow([uv, "pip", "install", "--quiet", "--python", str(PYTHON), *only_from_wheelhouse(), "-r", str(LOCK)])
     elif importlib.util.find_spec("ensurepip"):
         follow([sys.executable, "-m", "venv", "--clear", str(VENV)])
-        follow([str(PYTHON), "-m", "pip", *PIP_INSTALL])
+        follow([str(PYTHON), "-m", "pip", *pip_install()])
     else:
         with tempfile.TemporaryDirectory() as folder:
-            pip = pip_of_debian(Path(folder))
+            pip = next(iter(wheels("pip")), None) or pip_of_debian(Path(folder))
             follow([sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)])
-            follow([str(PYTHON), str(pip / "pip"), *PIP_INSTALL])
+            follow([str(PYTHON), str(pip / "pip"), *pip_install()])
     print("Ready.", flush=True)
+
+
+def wheels(name: str = "*") -> list[Path]:
+    return sorted(WHEELHOUSE.glob(f"{name}-*.whl"))
+
+
+def only_from_wheelhouse() -> list[str]:
+    return ["--no-index", "--find-links", str(WHEELHOUSE)] if wheels() else []
+
+
+def pip_install() -> list[str]:
+    """With a wheelhouse, other places that pip has been told of do not count either."""
+    isolated = ["--isolated"] if wheels() else []
+    return ["install", *isolated, "--disable-pip-version-check", *only_from_wheelhouse(), "-r", str(LOCK)]
 
 
 def pip_of_debian(folder: Path) -> Path:
@@ -80,4 +98,10 @@ def follow(command: list[str]) -> None:
         print("\r" + " " * 62 + "\r", end="")
     if process.returncode:
         last_words = next((row for row in reversed(said) if row.lower().startswith("error")), "".join(said[-1:]))
-        sys.exit(f"The set-up failed at `{' '.join(command[:4])} …`. Is there a network? It said: {last_words}")
+        hint = "Is there a network?"
+        if wheels():
+            hint = (
+                f"{WHEELHOUSE.name}/ does not have all that this computer needs: fill it again where there is a "
+                "network (make wheelhouse), or delete it."
+            )
+        sys.exit(f"The set-up failed at `{' '.join(command[:4])} …`. {hint} It said: {last_words}")
