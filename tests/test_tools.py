@@ -113,6 +113,18 @@ def test_a_clash_stops_names_the_file_and_resumes(copy: scratch.Scratch) -> None
     assert copy.steps("lessons").out == ""
 
 
+def test_a_clash_that_was_given_up_is_forgotten(copy: scratch.Scratch) -> None:
+    opening, last = copy.file("01", "bearer.py"), copy.file(LAST, "bearer.py")
+    copy.edit(opening, "raise no_token()  # nobody can show one yet: no server makes them", "raise no_token()  # no")
+    assert "A clash" in copy.steps("carry", "01", "--untested").err
+    copy.undo()
+    path = 'METADATA_PATH = "/.well-known/oauth-protected-resource"'
+    copy.edit(opening, path, path + "  # a remark")
+    ran = copy.steps("carry", "01", "--untested")
+    assert (ran.code, ran.err) == (0, "")
+    assert "# a remark\n" in last.read_text(encoding="utf-8")
+
+
 def test_an_edit_can_be_reworded_and_carried_again(copy: scratch.Scratch) -> None:
     first, last = copy.file("02", "auth_server.py"), copy.file(LAST, "auth_server.py")
     copy.edit(first, "about_us = {", "about_us = {  # a small remark")

@@ -87,8 +87,11 @@ class Memory:
     def base(self, theirs: Path, ours: Path) -> bytes:
         """What the next step has of this file already: what was carried last, or else what was committed."""
         last = self.carried.get(named(theirs))
-        undone = last and not last["clashed"] and last["changed"] and not edited(ours)
-        return last["text"].encode() if last and not undone else committed(theirs)
+        if not last:
+            return committed(theirs)
+        reworded = last["text"] != theirs.read_text(encoding="utf-8")
+        undone = not edited(ours) and (reworded if last["clashed"] else last["changed"])
+        return committed(theirs) if undone else last["text"].encode()
 
     def remember(self, theirs: Path, ours: Path, clashed: bool) -> None:
         text = theirs.read_text(encoding="utf-8")
