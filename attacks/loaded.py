@@ -30,6 +30,9 @@ class Clock:
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead
 
+    def __getattr__(self, name: str) -> object:
+        return getattr(time, name)
+
 
 class Loaded:
     """The modules of one step as a package of their own, so that nothing is shared with any other copy."""

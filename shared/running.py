@@ -1,6 +1,7 @@
 """Start the servers of a step as processes of their own, and end every one of them whatever happens."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -123,17 +124,22 @@ class Started:
 
     def wait_until_healthy(self) -> None:
         name, port, deadline = self.program.name, self.program.port, time.monotonic() + PATIENCE
-        with httpx2.Client(timeout=1) as http:
-            while time.monotonic() < deadline:
-                if self.process.poll() is not None:
-                    said = log_file(self.program, self.logs).read_text(errors="replace").strip() if self.logs else ""
-                    raise Stop(f"The {name} stopped as soon as it started. {said}".strip())
-                with contextlib.suppress(httpx2.TransportError):
-                    answer = http.get(f"http://localhost:{port}/health").raise_for_status()
-                    if int(answer.headers.get(OBEYED, 0)) == self.told:
-                        return
-                time.sleep(0.03)
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                said = log_file(self.program, self.logs).read_text(errors="replace").strip() if self.logs else ""
+                raise Stop(f"The {name} stopped as soon as it started. {said}".strip())
+            with contextlib.suppress(httpx2.TransportError):
+                answer = http().get(f"http://localhost:{port}/health").raise_for_status()
+                if int(answer.headers.get(OBEYED, 0)) == self.told:
+                    return
+            time.sleep(0.03)
         raise Stop(f"The {name} did not answer on port {port} within {PATIENCE} seconds.")
+
+
+@functools.cache
+def http() -> httpx2.Client:
+    """One for all questions: each new client would read every certificate of this computer."""
+    return httpx2.Client(timeout=1)
 
 
 def stop(name: str) -> bool:

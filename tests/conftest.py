@@ -52,7 +52,15 @@ def numbers_of(test: pytest.Item) -> tuple[str, ...]:
     return marker.args if marker.name == "steps" else STEPS[STEPS.index(marker.args[0]) :]
 
 
-SLOW = ("test_attacks", "test_readmes", "test_walks", "test_tools", "test_when_things_go_wrong", "test_browser")
+SLOW = (
+    "test_checks",
+    "test_attacks",
+    "test_readmes",
+    "test_walks",
+    "test_tools",
+    "test_when_things_go_wrong",
+    "test_browser",
+)
 BY_STEP = {"test_attacks": "attacks", "test_readmes": "walks", "test_walks": "walks"}
 
 

@@ -25,6 +25,9 @@ class Clock:
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead
 
+    def __getattr__(self, name: str) -> object:
+        return getattr(time, name)
+
 
 clock = Clock()
 
