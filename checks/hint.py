@@ -22,10 +22,11 @@ def of_the_lesson(check: Check) -> str:
     whole = definition(step.path / check.file, check.rule)
     hunks = hunks_of(step.path / FILE_NAME, check.file)
     rule = re.escape(check.rule)
-    for wanted in (rf"^\+((async )?def |class )?{rule}\b", rf"^\+.*\b{rule}\b", rf"\b{rule}\b"):
+    brought, inside = rf"^\+((async )?def |class )?{rule}\b", rf"^@@.*\bdef {rule}\b"
+    for wanted in (brought, inside, rf"^\+.*\b{rule}\b", rf"\b{rule}\b"):
         found = [hunk for hunk in hunks if re.search(wanted, hunk, re.M)]
-        if found and (len(found[0].splitlines()) <= LONGEST or not whole):
-            return found[0]
+        if found:
+            return whole if whole and len(found[0].splitlines()) > LONGEST else found[0]
     return whole
 
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import ssl
 import threading
-import time
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 import httpx2
 
 from attacks.core import NotHere
-from attacks.loaded import Clock, Loaded
+from attacks.loaded import Loaded
 from attacks.run import AN_HOUR, wait_for_limits
 from attacks.world import InProcess, Remote, World, listening_to_logs
 from checks.core import Check, Failed, asked
@@ -45,13 +44,6 @@ class Result:
     endless: bool = False  # it never came to an end: whatever it holds, nothing more can be asked
 
 
-class Turned(Clock):
-    """Whatever else a student takes from the module `time` is as it was."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(time, name)
-
-
 class Home(InProcess):
     """Any step's programs in this process, wherever its folder is. What breaks in them is an answer of 500."""
 
@@ -59,7 +51,7 @@ class Home(InProcess):
         self.number, self.loud = step.number, False
         self.stack = contextlib.ExitStack()
         self.loaded = self.stack.enter_context(Loaded(step))
-        self.clock = self.loaded.clock = Turned()
+        self.clock = self.loaded.clock
 
 
 class Own(Remote):
