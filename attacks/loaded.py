@@ -12,26 +12,11 @@ from unittest import mock
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tools.catalogue import Step
+from tools.clock import Clock
 
 numbers = itertools.count()
 one_key = functools.cache(rsa.generate_private_key)
 Rule = Callable[..., object]
-
-
-class Clock:
-    """What a program takes for the module `time`. Turning it forward takes no time."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0  # seconds
-
-    def time(self) -> float:
-        return time.time() + self.ahead
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(time, name)
 
 
 class Loaded:

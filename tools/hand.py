@@ -11,23 +11,7 @@ import time
 from types import ModuleType
 
 from shared import serving
-
-
-class Clock:
-    """What the programs of a step take for the module `time`: it can be ahead."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0  # seconds
-
-    def time(self) -> float:
-        return time.time() + self.ahead
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(time, name)
-
+from tools.clock import Clock
 
 clock = Clock()
 
