@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 from rich import box
@@ -19,7 +19,14 @@ from rich.text import Text
 
 from shared import shortening, tracing
 from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE, UPSTREAM
-from shared.shortening import SECRETS, first_words, shortened, shortened_url, shown_header, taken_apart, without_secrets
+from shared.shortening import (
+    first_words,
+    form_without_secrets,
+    shortened_url,
+    shown_header,
+    taken_apart,
+    without_secrets,
+)
 from shared.stop import Stop
 
 for stream in (sys.stdout, sys.stderr):
@@ -123,7 +130,8 @@ def show(answer: httpx2.Response, who: str = "client") -> None:
 
 def show_request(request: httpx2.Request, who: str = "client") -> None:
     request.extensions[SHOWN] = True
-    line(f"{who} {ARROW} {name_of(request.url)}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
+    way = f"{who} {ARROW} {name_of(request.url)}".strip()
+    line(f"{way}   ", (request.method, "bold"), f" {shortened_url(str(request.url))}")
     if request.headers.get("host") != request.url.netloc.decode("ascii"):
         show_headers(request.headers, ("host",))
     show_headers(request.headers, REQUEST_HEADERS)
@@ -175,8 +183,8 @@ def show_headers(headers: httpx2.Headers, interesting: tuple[str, ...]) -> None:
 def show_body(content: bytes, content_type: str) -> None:
     text = content.decode("utf-8", errors="replace")
     if content_type.startswith("application/x-www-form-urlencoded"):
-        for name, value in parse_qsl(text):
-            line(f"  {name} = {shortened(value) if name in SECRETS else value}")
+        for name, value in form_without_secrets(text):
+            line(f"  {name} = {value}")
     elif content_type.startswith("application/json"):
         rows = pretty_json(text).splitlines()
         shown = rows if shortening.REVEAL else rows[:LONGEST_BODY]
@@ -254,12 +262,12 @@ def sentence_for(error: BaseException) -> str:
     if isinstance(error, Stop):
         return str(error)
     if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
-        return f"A server sent us to an address that cannot be asked: {error}"
+        return f"A server sent us to an address that cannot be asked: {shortened_url(str(error))}"
     if isinstance(error, httpx2.TimeoutException):
-        return f"The {name_of(error.request.url)} at {error.request.url} took too long to answer."
+        return f"The {name_of(error.request.url)} at {shortened_url(str(error.request.url))} took too long to answer."
     if isinstance(error, httpx2.TransportError):
         return (
-            f"Nobody answers at {error.request.url}: is the {name_of(error.request.url)} running? "
+            f"Nobody answers at {shortened_url(str(error.request.url))}: is the {name_of(error.request.url)} running? "
             "`python -m steps serve` with the step's number starts it."
         )
     return ""

@@ -16,7 +16,7 @@ import httpx2
 
 from shared import tracing
 from shared.console import note
-from shared.serving import AUDIT_LOG, OBEYED, PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
+from shared.serving import AUDIT_LOG, FAILED, OBEYED, PROGRAM_NAME, STOP_AT_END_OF_INPUT, check_free
 from shared.stop import Stop
 
 PATIENCE = 30  # seconds until a server must be up
@@ -50,7 +50,7 @@ def running(
     with contextlib.ExitStack() as stack:
         stack.enter_context(ended_like_ctrl_c())
         servers = [stack.enter_context(process(program, logs)) for program in programs]
-        stack.callback(lambda: [started.process.stdin.close() for started in servers])  # all at once, then wait
+        stack.callback(lambda: [started.end_its_input() for started in servers])  # all at once, then wait
         meanwhile()
         for started in servers:
             started.wait_until_healthy()
@@ -104,8 +104,12 @@ class Started:
                 **OUT_OF_REACH_OF_CTRL_C,
             )
 
+    def end_its_input(self) -> None:
+        with contextlib.suppress(OSError):  # an order that nobody has read
+            self.process.stdin.close()
+
     def stop(self) -> None:
-        self.process.stdin.close()
+        self.end_its_input()
         try:
             self.process.wait(FAREWELL)
         except subprocess.TimeoutExpired:
@@ -120,9 +124,11 @@ class Started:
         except OSError:
             raise Stop(f"The {self.program.name} is not there any more.") from None
         self.told += 1
-        self.wait_until_healthy()
+        if why := self.wait_until_healthy():
+            raise Stop(f"The {self.program.name} could not follow: {why}.")
 
-    def wait_until_healthy(self) -> None:
+    def wait_until_healthy(self) -> str:
+        """What went wrong with its last order, or nothing."""
         name, port, deadline = self.program.name, self.program.port, time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -131,7 +137,7 @@ class Started:
             with contextlib.suppress(httpx2.TransportError):
                 answer = http().get(f"http://localhost:{port}/health").raise_for_status()
                 if int(answer.headers.get(OBEYED, 0)) == self.told:
-                    return
+                    return answer.headers.get(FAILED, "")
             time.sleep(0.03)
         raise Stop(f"The {name} did not answer on port {port} within {PATIENCE} seconds.")
 

@@ -69,12 +69,13 @@ def check_free(ports: list[int]) -> None:
 
 
 orders: dict[str, Callable[[str], object]] = {}  # what the program that started us may tell us to do
-obeyed = 0  # how many of its orders we have followed
-OBEYED = "Orders-Obeyed"
+obeyed = 0  # how many of its orders are done with
+failed = ""  # what went wrong with the last one
+OBEYED, FAILED = "Orders-Obeyed", "Order-Failed"
 
 
 async def healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"}, headers={OBEYED: str(obeyed)} if obeyed else {})
+    return JSONResponse({"status": "ok"}, headers={OBEYED: str(obeyed), FAILED: failed} if obeyed else {})
 
 
 HEALTH = Route("/health", healthy)
@@ -146,12 +147,16 @@ def write_audit_log() -> None:
 
 def obey_input(server: uvicorn.Server) -> None:
     """Our input is a pipe from the program that started us. Each line is an order; it ends when that program does."""
-    global obeyed
+    global obeyed, failed
     said = b""
     while more := os.read(0, 1024):
         *lines, said = (said + more).split(b"\n")
         for order in lines:
             name, _, value = order.decode().partition(" ")
-            orders[name](value)
+            try:
+                orders[name](value)
+                failed = ""
+            except Exception as error:  # a step that a student builds may have nothing to do it with
+                failed = ascii(f"{name}: {error}")[1:-1]
             obeyed += 1
     server.should_exit = True

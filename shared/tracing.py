@@ -2,9 +2,11 @@
 
 Every program writes its own file, one JSON object a line: each request that it received with the answer that it gave,
 and what the client says meanwhile. Who sends is told by the headers of W3C Trace Context, as in real systems; a
-request without them comes from a browser. Secrets are shortened before anything is written.
+request without them comes from a browser. (Anybody can send these headers: they are believed for a picture, and for
+nothing else.) Secrets are shortened before anything is written.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -17,7 +19,7 @@ import httpx2
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import outgoing
-from shared.shortening import shortened_url, shown_body, shown_header, taken_apart
+from shared.shortening import shortened_url, shown_body, shown_header, taken_apart, without_secrets
 
 EVENTS = "TRACE_EVENTS"
 SUFFIX = ".events.jsonl"
@@ -25,6 +27,7 @@ VENDOR = "workshop"
 BROWSER = {"tracestate": f"{VENDOR}=browser"}  # what our visitor says of itself
 MOST = 64_000  # bytes of a body
 file: TextIO | None = None
+signing = False
 
 
 def wanted() -> bool:
@@ -33,14 +36,21 @@ def wanted() -> bool:
 
 def begin(path: Path, name: str) -> None:
     """Write what this process receives to `path`, and say in everything that it sends that `name` sends it."""
-    global file
-    if file is None:
-        outgoing.before.append(lambda request: sign(request, name))
-        outgoing.watch()
-    else:
-        file.close()
+    global file, signing
+    end()
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a", encoding="utf-8", buffering=1)
+    if not signing:
+        outgoing.before.append(lambda request: sign(request, name))
+        outgoing.watch()
+        signing = True
+
+
+def end() -> None:
+    global file
+    if file is not None:
+        file.close()
+        file = None
 
 
 def sign(request: httpx2.Request, name: str) -> None:
@@ -120,26 +130,32 @@ class Exchange:
 
 
 def part(headers: list[tuple[str, str]], body: bytes) -> dict:
-    kind = dict(headers).get("content-type", "")
+    kinds = {value for name, value in headers if name == "content-type"}
+    kind = kinds.pop() if len(kinds) == 1 else ""  # one that is said twice is not believed
     return {
         "headers": [[name, shown_header(name, value)] for name, value in headers],
         "body": shown_body(body, kind),
         "size": len(body),
-        "tokens": tokens_in(headers, body),
+        "tokens": tokens_in(headers, body, kind),
     }
 
 
-def tokens_in(headers: list[tuple[str, str]], body: bytes) -> list[dict]:
+def tokens_in(headers: list[tuple[str, str]], body: bytes, kind: str) -> list[dict]:
     """Every token that is a JWT, with what it says: in the header, in a form, in a JSON answer."""
-    found = {"authorization": dict(headers).get("authorization", "").partition(" ")[2]}
-    text = body.decode("utf-8", errors="replace")
-    try:
-        content = json.loads(text) if text.startswith("{") else dict(parse_qsl(text))
-    except (ValueError, RecursionError):
-        content = {}
+    found: dict[str, object] = {"authorization": dict(headers).get("authorization", "").partition(" ")[2]}
+    text, content = body.decode("utf-8", errors="replace"), {}
+    with contextlib.suppress(ValueError, RecursionError):
+        if kind.startswith("application/json") and text.startswith("{"):
+            content = json.loads(text)
+        elif kind.startswith("application/x-www-form-urlencoded"):
+            content = dict(parse_qsl(text))
     found |= {name: content.get(name) for name in ("access_token", "client_assertion")}
     parts = {where: taken_apart(token) for where, token in found.items() if isinstance(token, str)}
-    return [{"where": where, "header": two[0], "claims": two[1]} for where, two in parts.items() if two]
+    return [
+        {"where": where, "header": without_secrets(two[0]), "claims": without_secrets(two[1])}
+        for where, two in parts.items()
+        if two
+    ]
 
 
 def headers_of(pairs: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

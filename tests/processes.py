@@ -88,11 +88,11 @@ def usual_ports(text: str) -> str:
 
 
 @contextlib.contextmanager
-def started(*words: str, **more: str) -> Iterator[subprocess.Popen]:
+def started(*words: str, cwd: Path = ROOT, **more: str) -> Iterator[subprocess.Popen]:
     """Start `python -m steps …` and make sure that it is gone afterwards."""
     process = subprocess.Popen(
         [sys.executable, "-m", "steps", *words],
-        cwd=ROOT,
+        cwd=cwd,
         env=environment(**more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

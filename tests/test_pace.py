@@ -8,20 +8,22 @@ import time
 
 import pytest
 
-from tests.processes import environment, run
+from tests.processes import elsewhere, environment, run
 from tools.environment import ROOT
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal to play")
 
 
-def played(number: str, keys: bytes = b"\n", **more: str) -> tuple[str, int]:
-    """A run on a terminal of its own, by somebody who presses a key whenever asked."""
+def played(number: str, until: int = 0, slow: int = 0, **more: str) -> tuple[str, int]:
+    """A run on a terminal of its own, by somebody who presses Enter whenever asked, and Ctrl-C the last time."""
     import pty
 
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        os.execve(sys.executable, ["python", "-m", "steps", "run", number], environment(NO_COLOR="1", **more))
+        os.execve(
+            sys.executable, ["python", "-m", "steps", "run", number], environment(NO_COLOR="1", OUT=elsewhere(), **more)
+        )
     said, pressed, deadline = b"", 0, time.monotonic() + 60
     while time.monotonic() < deadline and select.select([terminal], [], [], 30)[0]:
         try:
@@ -30,7 +32,8 @@ def played(number: str, keys: bytes = b"\n", **more: str) -> tuple[str, int]:
             break  # the other side is gone
         if said.count(b"[Enter]") > pressed:
             pressed += 1
-            os.write(terminal, keys)
+            time.sleep(4 if pressed == slow else 0)
+            os.write(terminal, b"\x03" if pressed == until else b"\n")
     os.close(terminal)
     text = re.sub(r"\x1b\[[\d;]*m|\r", "", said.decode("utf-8", errors="replace"))
     return text, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -41,7 +44,7 @@ def test_a_paused_walk_shows_what_it_sends_asks_and_then_shows_what_came() -> No
     text, code = played("06", PAUSE="1")
     assert code == 0
     assert re.search(
-        r"client → MCP server   POST \S+/mcp\n(?:.*\n)*?    What will come back: .* \[Enter\]\n\n"
+        r"    → MCP server   POST \S+/mcp\n(?:.*\n)*?    What will come back: .* \[Enter\]\n\n"
         r"    It is 401: resource_metadata\.\n    ← 401 Unauthorized\n",
         text,
     )
@@ -52,9 +55,19 @@ def test_a_paused_walk_shows_what_it_sends_asks_and_then_shows_what_came() -> No
 
 
 @posix
-def test_ctrl_c_at_a_question_ends_the_walk() -> None:
-    text, code = played("01", keys=b"\x03", PAUSE="1")
-    assert (code, "Stopped." in text) == (130, True)
+@pytest.mark.parametrize("question", [1, 8])
+def test_ctrl_c_at_a_question_ends_the_walk(question: int) -> None:
+    """The eighth is asked while the SDK's client runs, in an event loop that cannot run meanwhile."""
+    text, code = played("05", until=question, PAUSE="1")
+    assert (code, "Stopped." in text, "Traceback" in text) == (130, True, False)
+    assert text.count("[Enter]") == question
+
+
+@posix
+def test_however_long_the_room_thinks_no_token_grows_old() -> None:
+    """Its tokens live for three seconds; the room takes four before the first is used."""
+    text, code = played("06", slow=7, PAUSE="1")
+    assert (code, "What we know now" in text) == (0, True)
 
 
 def test_without_a_terminal_nothing_stops() -> None:

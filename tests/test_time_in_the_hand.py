@@ -1,14 +1,18 @@
 """While `serve` runs, another terminal makes things happen."""
 
 import json
+import os
 import re
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
 from attacks.world import Remote
+from tests import scratch
 from tests.processes import PORTS, free_ports, is_free, run, started, until
 from tools.environment import ROOT
 
@@ -86,6 +90,43 @@ def test_who_has_no_key_is_not_obeyed(served: Remote) -> None:
     assert served.refresh(client, tokens["refresh_token"]).status_code == 200
     assert "taken back" in told("revoke"), "who has the key still is"
     assert control.done("shutdown", None).startswith("!")
+
+
+def test_a_connection_that_says_nothing_holds_nobody_up(served: Remote) -> None:
+    where = json.loads((ROOT / "out" / f"serving-{free_ports()['AS_PORT']}.json").read_text())
+    with socket.create_connection(("127.0.0.1", where["port"])):
+        assert "taken back" in told("revoke")
+
+
+def test_a_server_that_died_is_named_and_can_be_started_again(served: Remote) -> None:
+    issuer = f":{served.issuer.rpartition(':')[2]}"
+    [dead] = {
+        found.pid
+        for found in psutil.net_connections("tcp")
+        if found.status == psutil.CONN_LISTEN and f":{found.laddr.port}" == issuer
+    }
+    os.kill(dead, signal.SIGKILL)
+    assert until(lambda: not psutil.pid_exists(dead) or psutil.Process(dead).status() == "zombie")
+    for order in ("revoke", "expire"):
+        ran = run(order)
+        assert (ran.code, "auth_server is not there any more" in ran.err) == (1, True)
+    assert "knows no client" in told("restart-as")
+    assert "taken back" in told("revoke")
+
+
+def test_an_order_that_a_server_cannot_follow_is_said_and_the_next_one_is_followed(tmp_path: Path) -> None:
+    last = int(free_ports()["AS_PORT"])
+    ports = dict(zip(PORTS, (str(port) for port in range(last + 10, last + 100) if is_free(port)), strict=False))
+    copy = scratch.make(tmp_path)
+    tokens = copy.file("06", "tokens.py")
+    tokens.write_text(tokens.read_text(encoding="utf-8").replace("refreshable", "renewable"), encoding="utf-8")
+    with started("serve", "06", cwd=copy.root, **ports) as process:
+        assert any("restart-as" in row for row in iter(process.stdout.readline, ""))
+        ran = copy.steps("revoke", **ports)
+        assert (ran.code, "The auth_server could not follow: revoke" in ran.err) == (1, True)
+        assert "signs with a new key" in copy.steps("rotate-keys", **ports).out
+        process.terminate()
+        assert process.wait(10) == 130
 
 
 def test_without_servers_there_is_nothing_to_tell() -> None:

@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from shared import tracing
 from shared.tracing import Recorder
 from tests import scratch
-from tests.processes import elsewhere, run, walked
-from tools import diagrams
+from tests.processes import elsewhere, run, started, walked
+from tools import diagrams, trace
 from tools.catalogue import all_steps, step_named
 from tools.environment import ROOT
 from tools.trace import record
@@ -28,8 +28,8 @@ def traced(number: str) -> dict:
     return json.loads((step_named(number).out / "trace.json").read_text(encoding="utf-8"))
 
 
-def arrows(trace: dict) -> list[str]:
-    return [record.in_one_line(exchange) for exchange in trace["exchanges"]]
+def arrows(found: dict) -> list[str]:
+    return [record.in_one_line(exchange) for exchange in found["exchanges"]]
 
 
 # ── what is recorded ──────────────────────────────────────────────────────────
@@ -135,9 +135,9 @@ def test_a_run_that_fails_leaves_a_trace_that_says_so(tmp_path: Path) -> None:
     copy.edit(copy.file("02", "auth_server.py"), '"issuer": ISSUER', '"issuer": ISSUER + "/"')
     ran = copy.steps("run", "02")
     assert (ran.code, "What went over the wire: out/step-02/trace.html" in ran.out) == (1, True)
-    trace = json.loads((tmp_path / "out" / "step-02" / "trace.json").read_text(encoding="utf-8"))
-    assert trace["outcome"].startswith("We asked http://localhost:")
-    assert arrows(trace)[-1].startswith("client > auth_server GET /.well-known/")
+    found = json.loads((tmp_path / "out" / "step-02" / "trace.json").read_text(encoding="utf-8"))
+    assert found["outcome"].startswith("We asked http://localhost:")
+    assert arrows(found)[-1].startswith("client > auth_server GET /.well-known/")
 
 
 def test_trace_0_leaves_it_out_and_nothing_is_added_to_any_request() -> None:
@@ -174,9 +174,9 @@ def test_nothing_that_anybody_sends_breaks_the_recording(body: bytes, kind: str,
         client = TestClient(Recorder(echo_app, "mcp_server"))
         answer = client.post("/x?code=abcdefghijk&a=%ff", content=body, headers={"Content-Type": kind, "Cookie": "a=b"})
     assert answer.json() == {"length": len(body)}
-    trace = record.made_of(step_named("04"), tmp_path, "")
-    assert arrows(trace) == ["somebody > mcp_server POST /x 200 -"]
-    text = json.dumps(trace)
+    found = record.made_of(step_named("04"), tmp_path, "")
+    assert arrows(found) == ["somebody > mcp_server POST /x 200 -"]
+    text = json.dumps(found)
     assert "abcdefghijk" not in text and "0123456789abcdef0123" not in text and "s" * 30 not in text
 
 
@@ -197,6 +197,28 @@ def test_what_we_send_says_who_we_are_in_the_headers_of_trace_context() -> None:
     tracing.sign(request, "client")
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", request.headers["traceparent"])
     assert request.headers["tracestate"] == "workshop=client"
+
+
+def test_an_address_that_is_none_spoils_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / f"server{tracing.SUFFIX}").open("w", encoding="utf-8", buffering=1) as file:
+        monkeypatch.setattr(tracing, "file", file)
+        exchange = tracing.Exchange("mcp_server", "GET", "http://[/mcp", [("host", "[")])
+        exchange.status, exchange.answer_headers = 303, [("location", "http://[")]
+        exchange.write_down()
+        file.write('{"kind": "exchange", "at"')  # a program that was killed while it wrote
+    assert trace.write(step_named("04"), tmp_path, "") == tmp_path / "trace.html"
+
+
+def test_a_second_run_at_the_same_ports_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    with started("serve", "02") as serving:
+        assert any("restart-as" in row for row in iter(serving.stdout.readline, ""))
+        (tmp_path / "step-02").mkdir()
+        kept = tmp_path / "step-02" / f"client{tracing.SUFFIX}"
+        kept.write_text("{}")
+        ran = run("run", "02", OUT=str(tmp_path))
+        assert (ran.code, "is taken" in ran.err, kept.exists()) == (1, True, True)
+        serving.terminate()
+        serving.wait(10)
 
 
 # ── the diagrams ──────────────────────────────────────────────────────────────

@@ -8,10 +8,12 @@ import sys
 import time
 import webbrowser
 from pathlib import Path
+from types import ModuleType
 
 from shared import addresses, browser, console, pace
 from shared.running import running, turn_clocks
-from tools import carry, catalogue, control, environment, lessons, trace
+from shared.serving import check_free
+from tools import carry, catalogue, clock, control, environment, lessons, trace
 from tools.catalogue import Step
 from tools.trace import telling
 
@@ -35,12 +37,12 @@ def run_step(asked: argparse.Namespace) -> None:
     if asked.pause:
         os.environ["PAUSE"] = "1"
     if pace.wanted():
-        pace.begin(telling.fact)
-        os.environ.setdefault("TOKEN_LIFETIME", "600")  # however long the room thinks
-    traced = trace.Traced()
+        pace.begin(telling.fact, lambda seconds: let_it_not_have_passed(step, seconds))
+    programs, traced = step.programs(), trace.Traced()
+    check_free([program.port for program in programs])
     try:
         with trace.of_a_run(step, step.out, traced):
-            with running(step.programs(), step.out, meanwhile=lambda: importlib.import_module(step.module(step.walk))):
+            with running(programs, step.out, meanwhile=lambda: importlib.import_module(step.module(step.walk))):
                 importlib.import_module(step.module(step.walk)).main()
             console.line(f"\nWhat the servers logged: {named(step.out)}", indent="")
     finally:
@@ -51,6 +53,16 @@ def run_step(asked: argparse.Namespace) -> None:
         console.line("Go on with: ", (command("run", following[0].number), "bold"), indent="")
     else:
         console.line("That was the last step so far.", indent="")
+
+
+def let_it_not_have_passed(step: Step, seconds: float) -> None:
+    """The time that the room has thought is none for our programs: no code and no token has grown old."""
+    turn_clocks(-seconds)
+    clock.turn(programs_here(step), -seconds)
+
+
+def programs_here(step: Step) -> list[ModuleType]:
+    return [module for name, module in sys.modules.items() if name.startswith(step.module(""))]
 
 
 def serve_step(asked: argparse.Namespace) -> None:

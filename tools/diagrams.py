@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from shared.stop import Stop
 from tools.catalogue import Step, all_steps, step_named
 from tools.environment import ROOT
 from tools.trace import NAME, mermaid
+from tools.trace.telling import split
 
 DIAGRAM = re.compile(r"(?<=```mermaid\n).*?(?=```\n)", re.S)
 FRONT, ITS_SAYS = "05", {1, 2, 3, 4, 5, 6, 7, 8, 11}  # the way of a person, and one token that is refused
@@ -33,7 +33,7 @@ def of_the_front_door(trace: dict) -> str:
 
 
 def path_of(exchange: dict) -> str:
-    return urlsplit(exchange["request"]["url"]).path
+    return split(exchange["request"]["url"]).path
 
 
 def kept(readme: Path) -> str:
@@ -66,7 +66,7 @@ def write(readme: Path, now: str) -> list[Path]:
 
 def trace_of_a_run(step: Step) -> dict:
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"HEADLESS": "1", "TRACE": "1", "OUT": folder}
+        environment = os.environ | {"HEADLESS": "1", "TRACE": "1", "MINE": "0", "OUT": folder}
         subprocess.run(
             [sys.executable, "-m", "steps", "run", step.number],
             cwd=ROOT,

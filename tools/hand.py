@@ -7,21 +7,15 @@ operator could with a debugger; nothing in the step knows of them.
 import runpy
 import secrets
 import sys
-import time
 from types import ModuleType
 
 from shared import serving
-from tools.clock import Clock
-
-clock = Clock()
+from tools import clock
 
 
 def ahead(seconds: str) -> None:
     """Let so much time pass for this server."""
-    clock.ahead += float(seconds)
-    for module in programs():
-        if getattr(module, "time", None) is time:
-            module.time = clock
+    clock.turn(programs(), float(seconds))
 
 
 def rotate(_: str) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import tracing
-from shared.console import causes, sentence_for
+from shared.console import causes, note, sentence_for
+from shared.shortening import shortened_url
 from tools.catalogue import Step
 from tools.trace import record
 
@@ -22,15 +23,13 @@ class Traced:
 @contextlib.contextmanager
 def of_a_run(step: Step, folder: Path, traced: Traced) -> Iterator[None]:
     """Record what happens in the block, and write the traces however it ends. `TRACE=0` leaves all of it out."""
-    outcome = "It was stopped."
-    for path in folder.glob(f"{NAME}.*"):
+    for path in [*folder.glob(f"{NAME}.*"), *folder.glob(f"*{tracing.SUFFIX}")]:
         path.unlink()
     if not tracing.wanted():
         yield
         return
-    events = folder / f"{step.walk}{tracing.SUFFIX}"
-    events.unlink(missing_ok=True)
-    tracing.begin(events, step.walk)
+    outcome = "It was stopped."
+    tracing.begin(folder / f"{step.walk}{tracing.SUFFIX}", step.walk)
     try:
         yield
         outcome = ""
@@ -38,7 +37,11 @@ def of_a_run(step: Step, folder: Path, traced: Traced) -> Iterator[None]:
         outcome = next(filter(None, map(sentence_for, causes(error))), "It ended in an error.")
         raise
     finally:
-        traced.page = write(step, folder, outcome)
+        tracing.end()
+        try:
+            traced.page = write(step, folder, shortened_url(outcome))
+        except Exception as error:  # whatever is odd in what was recorded: the run itself is not to blame
+            note(f"There is no trace of this run: {error!r}")
 
 
 def write(step: Step, folder: Path, outcome: str) -> Path | None:
@@ -49,10 +52,14 @@ def write(step: Step, folder: Path, outcome: str) -> Path | None:
     if not trace["exchanges"]:
         return None
     for suffix, text in {
-        "json": json.dumps(trace, indent=1, ensure_ascii=False),
+        "json": as_json(trace),
         "html": page.render(trace),
-        "har": json.dumps(har.har(trace), indent=1, ensure_ascii=False),
+        "har": as_json(har.har(trace)),
         "mmd": mermaid.diagram(trace),
     }.items():
         (folder / f"{NAME}.{suffix}").write_text(text, encoding="utf-8", errors="replace", newline="\n")
     return folder / f"{NAME}.html"
+
+
+def as_json(value: dict) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)

@@ -4,9 +4,9 @@ Who asked whom, and why, has no place in that format; it stands in `_from`, `_to
 """
 
 from datetime import datetime, timedelta
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from tools.trace.telling import header, in_order
+from tools.trace.telling import header, in_order, split
 
 PAGE = "run"
 PROTOCOL = "HTTP/1.1"
@@ -60,7 +60,7 @@ def request_of(request: dict) -> dict:
         "httpVersion": PROTOCOL,
         "cookies": cookies(header(request, "cookie").split(";")),
         "headers": pairs(request["headers"]),
-        "queryString": pairs(parse_qsl(urlsplit(request["url"]).query, keep_blank_values=True)),
+        "queryString": pairs(parse_qsl(split(request["url"]).query, keep_blank_values=True)),
         "headersSize": UNKNOWN,
         "bodySize": request["size"],
     }

@@ -11,16 +11,17 @@ A trace is plain JSON data. Times are milliseconds since the run began:
     response   status, reason, headers, body, size, tokens
 """
 
+import contextlib
 import json
 import re
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from shared.tracing import SUFFIX
 from tools.catalogue import Step
+from tools.trace.telling import split
 
 PARTIES = {
     "browser": "browser",
@@ -72,8 +73,13 @@ def made_of(step: Step, folder: Path, outcome: str) -> dict:
 
 
 def read(path: Path) -> list[dict]:
-    events = [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines() if row.endswith("}")]
-    path.unlink()
+    """What one program wrote down. A row that it could not finish is left out."""
+    events = []
+    for row in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            events.append(json.loads(row))
+    with contextlib.suppress(OSError):
+        path.unlink()
     return events
 
 
@@ -84,7 +90,7 @@ def since(began: int, event: dict) -> float:
 def exchange_of(id: int, event: dict, says: list[dict], shown: dict[str, str], step: Step, began: int) -> dict:
     say = next((say for say in reversed(says) if say["at"] <= event["began"]), None)
     sender = PLAYED.get(shown.get(event["span"], "")) or sender_of(event)
-    if sender == "client" and urlsplit(event["url"]).path == "/authorize":
+    if sender == "client" and split(event["url"]).path == "/authorize":
         sender = "attacker"
     exchange = {
         "id": id,
@@ -126,5 +132,5 @@ def in_one_line(exchange: dict) -> str:
     request, response = exchange["request"], exchange["response"] or {"status": 0, "headers": [], "body": ""}
     challenge = " ".join(value for name, value in response["headers"] if name == "www-authenticate")
     error = re.search(r'error="([^"]*)"', challenge) or re.search(r'"error": "([^"]*)"', response["body"])
-    words = [exchange["from"], ">", exchange["to"], request["method"], urlsplit(request["url"]).path]
+    words = [exchange["from"], ">", exchange["to"], request["method"], split(request["url"]).path]
     return " ".join([*words, str(response["status"]), error[1] if error else "-"])

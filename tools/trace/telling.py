@@ -7,7 +7,7 @@ That is decided by who asks whom, not by time alone: answers that overlap by cha
 import json
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 OWN_WORDS = {  # names in an answer's body that say what it brings
     "access_token": "access_token",
@@ -106,7 +106,7 @@ def parties(trace: dict) -> list[dict]:
 def asked(exchange: dict) -> dict[str, str]:
     """`method`, `path` (without the query) and `about`: the one thing that tells this request from its like."""
     request = exchange["request"]
-    path = urlsplit(request["url"]).path or "/"
+    path = split(request["url"]).path or "/"
     return {"method": request["method"], "path": path, "about": about(request)}
 
 
@@ -151,7 +151,7 @@ def fact(response: dict) -> str:
 
 def destination(location: str) -> str:
     """Where a redirect goes and what it takes along, without a port that differs from run to run."""
-    target = urlsplit(location)
+    target = split(location)
     carried = dict(parse_qsl(target.query))
     host = "127.0.0.1" if target.hostname == "127.0.0.1" else target.netloc
     where = f"{host}{target.path}"
@@ -180,6 +180,14 @@ def told_by_result(result: dict) -> str:
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def split(url: str) -> SplitResult:
+    """The parts of an address; of what is none, nothing: anybody may have sent it."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def header(message: dict, name: str) -> str:
