@@ -40,6 +40,7 @@ def begin(path: Path, name: str) -> None:
     end()
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a", encoding="utf-8", buffering=1)
+    write_down("begin", time_of_day=time.time_ns())
     if not signing:
         outgoing.before.append(lambda request: sign(request, name))
         outgoing.watch()
@@ -60,7 +61,7 @@ def sign(request: httpx2.Request, name: str) -> None:
 
 def write_down(kind: str, **about: object) -> None:
     if file is not None:
-        file.write(json.dumps({"kind": kind, "at": time.time_ns(), **about}) + "\n")
+        file.write(json.dumps({"kind": kind, "at": time.monotonic_ns(), **about}) + "\n")
 
 
 def shown(request: httpx2.Request, who: str) -> None:
@@ -103,7 +104,7 @@ class Exchange:
     """One request, and what was answered; written down once."""
 
     def __init__(self, to: str, method: str, url: str, headers: list[tuple[str, str]]):
-        self.began = time.time_ns()
+        self.began = time.monotonic_ns()  # the same for all programs of a computer, whatever their clocks say
         self.to, self.method, self.url, self.headers = to, method, url, headers
         self.request = self.answer = b""
         self.status = 0

@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from types import ModuleType
+
+import time_machine
 
 
 class Clock:
@@ -21,11 +24,26 @@ class Clock:
         return getattr(time, name)
 
 
-ours = Clock()  # of this process
+class Monotonic(Clock):
+    """The same where the time of day has been turned for the whole program."""
+
+    def time(self) -> float:
+        return time.time()
+
+
+ours = Monotonic()  # of this process
+of_the_day: list[time_machine.Traveller] = []  # begun when it is turned for the first time
 
 
 def turn(modules: Iterable[ModuleType], seconds: float) -> None:
-    """For these programs of this process, so much more time has passed; less, if it is negative."""
+    """In this process so much more time has passed; less, if it is negative.
+
+    The time of day is turned for everybody, whichever library asks for it; `time.monotonic` only for these modules,
+    because others measure with it how long they wait.
+    """
+    if not of_the_day:
+        of_the_day.append(time_machine.travel(datetime.now(UTC), tick=True).start())
+    of_the_day[0].shift(seconds)
     ours.ahead += seconds
     for module in modules:
         if getattr(module, "time", None) is time:

@@ -53,22 +53,26 @@ def made_of(step: Step, folder: Path, outcome: str) -> dict:
     """The trace of one run. The files of its programs are used up."""
     events = [event for path in sorted(folder.glob(f"*{SUFFIX}")) for event in read(path)]
     events.sort(key=lambda event: event.get("began", event["at"]))
-    began = events[0].get("began", events[0]["at"]) if events else 0
+    told = [event for event in events if event["kind"] != "begin"]
+    began = told[0].get("began", told[0]["at"]) if told else 0
+    time_of_day = next((began - event["at"] + event["time_of_day"] for event in events if event["kind"] == "begin"), 0)
     says = [event for event in events if event["kind"] == "say"]
     shown = {event["span"]: event["who"] for event in events if event["kind"] == "shown"}
     exchanges = [event for event in events if event["kind"] == "exchange"]
-    told = [exchange_of(n, event, says, shown, step, began) for n, event in enumerate(exchanges, 1)]
-    present = {exchange[end] for exchange in told for end in ("from", "to")}
+    seen = [exchange_of(n, event, says, shown, step, began) for n, event in enumerate(exchanges, 1)]
+    present = {exchange[end] for exchange in seen for end in ("from", "to")}
     return {
         "step": step.number,
         "title": step.title,
         "thesis": step.thesis,
-        "began": datetime.fromtimestamp(began / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "began": datetime.fromtimestamp(time_of_day / 1e9, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z"),
         "outcome": outcome,
         "parties": [{"id": id, "name": name} for id, name in PARTIES.items() if id in present],
         "says": [{name: say[name] for name in ("number", "what", "why")} | {"at": since(began, say)} for say in says],
         "notes": [{"at": since(began, e), "text": e["text"].rstrip(":")} for e in events if e["kind"] == "note"],
-        "exchanges": told,
+        "exchanges": seen,
     }
 
 
