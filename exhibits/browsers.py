@@ -96,7 +96,7 @@ def err_connection_refused() -> str:
     seen=ERROR_PAGE,
     cause="The browser speaks https to a server that speaks plain http. Some browsers change http to https by "
     "themselves.",
-    cure="Write `http://` before the address. If the browser insists, use `127.0.0.1` or another browser profile.",
+    cure="Write `http://` before the address. If the browser insists, use another browser profile.",
     step="01",
     needs=CHROMIUM,
     slow=True,

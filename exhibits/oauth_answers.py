@@ -125,7 +125,7 @@ def unsupported_response_type() -> str:
     "code-challenge-missing",
     "error_description=code_challenge+must+be+43+characters%2C+and+code_challenge_method+S256",
     seen=REDIRECT,
-    cause="The request has no PKCE, or the method `plain`. OAuth 2.1 §4.1.1 wants a challenge from every client, "
+    cause="The request has no PKCE, or the method `plain`. OAuth 2.1 §4.1.1 wants a challenge, MCP from every client, "
     "and without `code_challenge_method` it would mean `plain`.",
     cure="Send `code_challenge`, the SHA-256 of the verifier in base64url without padding, and "
     "`code_challenge_method=S256`.",

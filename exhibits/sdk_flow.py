@@ -55,7 +55,7 @@ def no_authorization_code() -> str:
     cause="The answer that came to the callback does not belong to the request just made: an old browser tab, a "
     "second flow on the same port, an attack, or a `callback_handler` that does not pass `state` on (`None != "
     "…`).",
-    cure="Return `state` from `callback_handler` as it came, choose a new port for every flow, and begin again.",
+    cure="Return `state` from `callback_handler` as it came, let only one flow run at a time, and begin again.",
     step="04",
 )
 def state_mismatch() -> str:

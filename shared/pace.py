@@ -49,10 +49,10 @@ def ours(request: httpx2.Request) -> bool:
 
 
 def wait_for_enter(question: str) -> None:
-    console.line((question, "bold magenta"), (" [Enter]", "dim"))
     began = time.monotonic()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # an event loop cannot notice it meanwhile
     try:
+        console.line((question, "bold magenta"), (" [Enter]", "dim"))
         with contextlib.suppress(EOFError):
             input()
     except KeyboardInterrupt:

@@ -1,9 +1,10 @@
-"""The tests are about the usual ports and the usual Ctrl-C, whatever this terminal has set."""
+"""The tests are about the usual ports and the usual Ctrl-C, whatever this terminal, or make, has set."""
 
 import os
 import signal
 
-for name in ("AS_PORT", "MCP_PORT", "NEIGHBOUR_PORT", "UPSTREAM_PORT", "OUT", "PAUSE", "MINE", "TRACE", "REVEAL"):
+PORTS = ("AS_PORT", "MCP_PORT", "NEIGHBOUR_PORT", "UPSTREAM_PORT")
+for name in (*PORTS, "OUT", "PAUSE", "MINE", "TRACE", "REVEAL", "MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
     os.environ.pop(name, None)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that runs in the background

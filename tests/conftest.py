@@ -21,9 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--step", help="only the tests of one step, on its own code: --step 04")
     everything = "what holds for several steps is tested in each of them; every experiment, every rule"
     parser.addoption("--everything", action="store_true", help=everything)
+    parser.addoption("--rest", action="store_true", help="what --everything runs and a run without it does not")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.everything |= config.option.rest
     config.addinivalue_line("markers", "steps(*numbers): the steps for which this test must hold")
     config.addinivalue_line("markers", "since(first): it must hold for this step and all later ones")
     config.addinivalue_line("markers", "thorough: only with --everything")
@@ -43,6 +45,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = [n for n in numbers if n == only] if only else numbers[-1:]
     if config.getoption("--everything"):
         chosen = numbers
+    if config.getoption("--rest") and not metafunc.definition.get_closest_marker("thorough"):
+        chosen = numbers[:-1]
     metafunc.parametrize("step", chosen, ids=lambda n: f"step{n}", scope="function")
 
 
@@ -62,7 +66,7 @@ SLOW = (
     "test_when_things_go_wrong",
     "test_browser",
 )
-BY_STEP = {"test_attacks": "attacks", "test_readmes": "walks", "test_walks": "walks"}
+BY_STEP = {"test_attacks": "attacks", "test_readmes": "walks", "test_walks": "walks", "test_trace": "walks"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -72,7 +76,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if not config.getoption("--everything"):
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+    if config.getoption("--rest"):
+        items[:] = [item for item in items if belongs_to_the_rest(item)]
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+
+
+def belongs_to_the_rest(item: pytest.Item) -> bool:
+    """Those that ask for a step are chosen by it already; the READMEs do more of the same test if asked for everything."""
+    if any("empty parameter set" in str(mark.kwargs) for mark in item.iter_markers("skip")):
+        return False  # it holds for one step alone
+    asks = {"world", "step"} & set(getattr(item, "fixturenames", ()))
+    return bool(asks or item.get_closest_marker("thorough") or item.path.stem == "test_readmes")
 
 
 class OneByGroup(LoadScopeScheduling):

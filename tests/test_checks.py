@@ -355,6 +355,7 @@ def test_a_student_starts_and_checks_by_two_commands(course: Scratch) -> None:
     assert found.out.count("\nok ") == 7 and "\n7 of 11 promises kept." in found.out
 
 
+@pytest.mark.thorough
 def test_a_slip_of_the_pen_is_shown_where_it_is(course: Scratch) -> None:
     shutil.rmtree(course.root / "work", ignore_errors=True)
     shutil.copytree(step_named("01").path, course.root / "work" / "step-01")

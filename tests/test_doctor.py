@@ -142,6 +142,7 @@ def test_a_stranger_on_a_port_is_named(host: str) -> None:
     assert f"Mend this first: {port('MCP_PORT')}." in ran.out
 
 
+@pytest.mark.thorough
 def test_a_server_of_ours_is_recognised() -> None:
     pytest.importorskip("psutil")
     with started("serve", "01") as process:

@@ -185,6 +185,7 @@ def test_keys_go_from_change_to_change_and_open_what_is_folded(page: Page, lesso
     assert page.problems == [] and page.asked == [lesson]
 
 
+@pytest.mark.thorough
 def test_wide_is_side_by_side_and_narrow_is_one_column(page: Page, lesson: str) -> None:
     page.goto(lesson)
     both = page.locator(".change:has(.old.line):has(.new.line)").first
@@ -227,6 +228,7 @@ def luminance(colour: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+@pytest.mark.thorough
 def test_what_is_open_is_printed(page: Page, lesson: str) -> None:
     page.goto(lesson)
     folded = page.pdf(format="A4").count(b"/Type /Page\n")

@@ -65,6 +65,7 @@ def test_rotated_keys_are_fetched_when_a_token_names_them_and_the_old_ones_are_g
     assert served.list_tools(f"Bearer {old}").status_code == 401
 
 
+@pytest.mark.thorough
 def test_a_restarted_authorization_server_has_forgotten_everybody_and_keeps_its_clock(served: Remote) -> None:
     client, tokens = served.with_refresh()
     assert "knows no client" in told("restart-as")
@@ -98,6 +99,7 @@ def test_a_connection_that_says_nothing_holds_nobody_up(served: Remote) -> None:
         assert "taken back" in told("revoke")
 
 
+@pytest.mark.thorough
 def test_a_server_that_died_is_named_and_can_be_started_again(served: Remote) -> None:
     issuer = f":{served.issuer.rpartition(':')[2]}"
     [dead] = {
@@ -114,6 +116,7 @@ def test_a_server_that_died_is_named_and_can_be_started_again(served: Remote) ->
     assert "taken back" in told("revoke")
 
 
+@pytest.mark.thorough
 def test_an_order_that_a_server_cannot_follow_is_said_and_the_next_one_is_followed(tmp_path: Path) -> None:
     last = int(free_ports()["AS_PORT"])
     ports = dict(zip(PORTS, (str(port) for port in range(last + 10, last + 100) if is_free(port)), strict=False))
@@ -134,6 +137,7 @@ def test_without_servers_there_is_nothing_to_tell() -> None:
     assert (ran.code, "make serve-06" in ran.err) == (1, True)
 
 
+@pytest.mark.thorough
 def test_a_step_without_tokens_says_so() -> None:
     last = int(free_ports()["AS_PORT"])
     ports = dict(zip(PORTS, (str(port) for port in range(last + 10, last + 100) if is_free(port)), strict=False))

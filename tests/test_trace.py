@@ -62,8 +62,9 @@ def test_each_step_marks_its_lesson_and_says_why_of_everything(number: str) -> N
     assert len(named) > len(exchanges) / 2
 
 
-def test_what_the_client_never_sees_is_there_too() -> None:
-    seen = arrows(traced("07"))
+@pytest.mark.parametrize("number", ["07"])
+def test_what_the_client_never_sees_is_there_too(number: str) -> None:
+    seen = arrows(traced(number))
     for arrow in (
         "browser > auth_server GET /authorize 200 -",
         "browser > auth_server POST /consent 303 -",
@@ -76,22 +77,31 @@ def test_what_the_client_never_sees_is_there_too() -> None:
         assert arrow in seen
 
 
-def test_the_neighbour_and_the_machine_have_lanes_of_their_own() -> None:
-    assert "neighbour" in [party["id"] for party in traced("05")["parties"]]
-    assert [party["id"] for party in traced("08")["parties"]] == ["machine", "mcp_server", "auth_server"]
+@pytest.mark.parametrize(
+    ("number", "lanes"),
+    [
+        ("05", ["browser", "client", "mcp_server", "neighbour", "auth_server"]),
+        ("08", ["machine", "mcp_server", "auth_server"]),
+    ],
+    ids=["05", "08"],
+)
+def test_the_neighbour_and_the_machine_have_lanes_of_their_own(number: str, lanes: list[str]) -> None:
+    assert [party["id"] for party in traced(number)["parties"]] == lanes
 
 
-def test_an_exchange_lies_within_the_one_that_caused_it() -> None:
-    exchanges = traced("05")["exchanges"]
+@pytest.mark.parametrize("number", ["05"])
+def test_an_exchange_lies_within_the_one_that_caused_it(number: str) -> None:
+    exchanges = traced(number)["exchanges"]
     caused = next(exchange for exchange in exchanges if exchange["request"]["url"].endswith("/jwks"))
     causes = [e for e in exchanges if e["at"] < caused["at"] < caused["at"] + caused["took"] < e["at"] + e["took"]]
     assert [record.in_one_line(exchange) for exchange in causes] == ["client > mcp_server POST /mcp 200 -"]
 
 
-def test_tokens_are_taken_apart_where_they_were_seen() -> None:
+@pytest.mark.parametrize("number", ["05"])
+def test_tokens_are_taken_apart_where_they_were_seen(number: str) -> None:
     found = [
         (record.in_one_line(exchange), token["where"], token["claims"]["aud"])
-        for exchange in traced("05")["exchanges"]
+        for exchange in traced(number)["exchanges"]
         for half in ("request", "response")
         for token in exchange[half]["tokens"]
     ]
@@ -230,6 +240,7 @@ def test_the_diagram_in_a_readme_is_what_happens(number: str) -> None:
     assert diagrams.kept(step_named(number).path / "README.md") == drawn, "stale: python -m steps diagrams"
 
 
-def test_the_picture_at_the_front_door_is_what_happens() -> None:
-    drawn = diagrams.of_the_front_door(traced(diagrams.FRONT))
+@pytest.mark.parametrize("number", ["05"])
+def test_the_picture_at_the_front_door_is_what_happens(number: str) -> None:
+    drawn = diagrams.of_the_front_door(traced(number))
     assert diagrams.kept(ROOT / "README.md") == drawn, "stale: python -m steps diagrams"

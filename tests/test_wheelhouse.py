@@ -232,6 +232,7 @@ def set_up(course: Path, *before: str, **more: str) -> Ran:
     return finished([*before, sys.executable, "-c", code], course, 120, **nowhere | more)
 
 
+@pytest.mark.thorough
 def test_the_set_up_installs_from_the_folder_and_asks_nobody_else(course: Path) -> None:
     put_wheel(course / "wheelhouse")
     (course / "elsewhere").mkdir()
