@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def belongs_to_the_rest(item: pytest.Item) -> bool:
-    """Those that ask for a step are chosen by it already; the READMEs do more of the same test if asked for everything."""
+    """Who asks for a step has been chosen by it already; of a README the same test does more."""
     if any("empty parameter set" in str(mark.kwargs) for mark in item.iter_markers("skip")):
         return False  # it holds for one step alone
     asks = {"world", "step"} & set(getattr(item, "fixturenames", ()))
