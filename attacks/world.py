@@ -52,6 +52,7 @@ ACCEPT = {"Accept": "application/json, text/event-stream"}
 MCP_HEADERS = ACCEPT | {"MCP-Protocol-Version": NEWEST, "Mcp-Method": "tools/list"}
 for name in ("UPSTREAM_TOKEN", "INITIAL_ACCESS_TOKEN"):
     os.environ.setdefault(name, secrets.token_urlsafe(32))  # what the servers share when they are processes
+ONE_REQUEST = httpx2.Limits(max_keepalive_connections=0)  # a connection: after a crash the next one is a new one
 HOME = ("127.0.0.1", 50_000)  # where the honest client sits
 ELSEWHERE = ("203.0.113.66", 50_000)
 
@@ -382,7 +383,8 @@ class Remote(World):
         return self.client(self.resource.removesuffix("/mcp"))
 
     def client(self, origin: str) -> httpx2.Client:
-        client = httpx2.Client(base_url=origin, timeout=10, event_hooks={"response": [self.remember]})
+        hooks = {"response": [self.remember]}
+        client = httpx2.Client(base_url=origin, timeout=10, event_hooks=hooks, limits=ONE_REQUEST)
         return self.stack.enter_context(client)
 
     def signed(self, claims: dict, key: object = None, algorithm: str = "RS256", **header: object) -> str:

@@ -15,7 +15,7 @@ import httpx2
 from attacks.core import NotHere
 from attacks.loaded import Loaded
 from attacks.run import AN_HOUR, wait_for_limits
-from attacks.world import InProcess, Remote, World, listening_to_logs
+from attacks.world import ONE_REQUEST, InProcess, Remote, World, listening_to_logs
 from checks.core import Check, Failed, asked
 from shared import console
 from shared.addresses import ISSUER, RESOURCE
@@ -68,7 +68,8 @@ class Own(Remote):
 
     def client(self, origin: str) -> httpx2.Client:
         hooks = {"response": [self.remember]}
-        return self.stack.enter_context(httpx2.Client(base_url=origin, timeout=10, event_hooks=hooks, verify=trust()))
+        client = httpx2.Client(base_url=origin, timeout=10, event_hooks=hooks, verify=trust(), limits=ONE_REQUEST)
+        return self.stack.enter_context(client)
 
     def later(self, seconds: float) -> None:
         """A program that was written anew in another framework may not follow our orders. It is told only once."""

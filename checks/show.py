@@ -95,7 +95,8 @@ def told(step: Step, world: World, number: int, remembered: bool) -> int:
     if kept < len(results) - left_out and number < LAST:
         note(f"A better hint: {with_hint(step, number + 1)}")
     rest = f", {left_out} left out" if left_out else ""
-    line(f"\n{kept} of {count} promises kept{rest}.", indent="")
+    before = f"; of those of the steps before {len(broken)} are broken" if broken else ""
+    line(f"\n{kept} of {count} promises kept{rest}{before}.", indent="")
     return 0 if kept == count and not broken else 1
 
 

@@ -143,7 +143,7 @@ def progress() -> None:
     """One line per step, and one sentence on what to do next."""
     found = remembered()
     for step in all_steps().values():
-        walked, built = step.out.is_dir(), mine(step).path.is_dir()
+        walked, built = to_its_end(step), mine(step).path.is_dir()
         kept, count = counts(found, step)
         line(
             (f"{step.number}  {step.title:<36}", "bold"),
@@ -153,6 +153,14 @@ def progress() -> None:
             indent="",
         )
     line(f"\n{what_next(found)}", indent="")
+
+
+def to_its_end(step: Step) -> bool:
+    """Whether a walk has left a trace that tells of no trouble."""
+    try:
+        return json.loads((step.out / "trace.json").read_text(encoding="utf-8"))["outcome"] == ""
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def bar(kept: int, count: int) -> str:
@@ -172,7 +180,7 @@ def what_next(found: dict[str, dict[str, int]]) -> str:
         if not count and mine(step).path.is_dir():
             return f"Build step {step.number} in {named(mine(step).path)}, and see how far it is: {check}"
     for step in steps:
-        if not step.out.is_dir():
+        if not to_its_end(step):
             return f"Next, watch step {step.number}: {command('run', step.number)}"
     for step in steps:
         if step.number not in found:

@@ -250,7 +250,11 @@ def test_a_broken_promise_of_an_earlier_step_is_named(tmp_path: Path) -> None:
     (step.path / "mcp_server.py").write_text(text, encoding="utf-8")
     with Home(step) as world, overheard() as rows:
         assert show.told(step, world, 1, remembered=False) == 1
-    assert "Step 01: broken." in rows[0] and "no  01-7 " in rows[0] and "\n10 of 10 promises kept." in rows[0]
+    assert (
+        "Step 01: broken." in rows[0]
+        and "no  01-7 " in rows[0]
+        and "\n10 of 10 promises kept; of those of the steps before" in rows[0]
+    )
 
 
 def test_progress_says_what_to_do_next(work: Path) -> None:
@@ -258,7 +262,11 @@ def test_progress_says_what_to_do_next(work: Path) -> None:
         return said(workplace.progress)
 
     assert "Next, watch step 01" in now()
-    (work / "out" / "step-01").mkdir(parents=True)
+    left = work / "out" / "step-01" / "trace.json"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"outcome": "Nobody answers."}', encoding="utf-8")
+    assert "Next, watch step 01" in now()
+    left.write_text('{"outcome": ""}', encoding="utf-8")
     assert "Next, watch step 02" in now()
     (work / "step-03").mkdir()
     assert "Build step 03" in now()
