@@ -342,7 +342,7 @@ def is_server(pid: int, role: str, port: int) -> bool:
 def test_what_goes_wrong_on_the_way_is_a_sentence(
     error: Exception, sentence: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console.err, "file", sys.stderr)
+    monkeypatch.setattr(console.err, "_file", sys.stderr)  # `file` would be restored to a stream that is closed
 
     def main() -> None:
         raise ExceptionGroup("a library wrapped it", [error])
