@@ -32,7 +32,7 @@ def played(number: str, until: int = 0, slow: int = 0, **more: str) -> tuple[str
             break  # the other side is gone
         if said.count(b"[Enter]") > pressed:
             pressed += 1
-            time.sleep(4 if pressed == slow else 0)
+            time.sleep(4 if pressed == slow else 1 if pressed == until else 0)  # nobody is faster than the prompt
             os.write(terminal, b"\x03" if pressed == until else b"\n")
     os.close(terminal)
     text = re.sub(r"\x1b\[[\d;]*m|\r", "", said.decode("utf-8", errors="replace"))
