@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from shared.serving import PortTaken, loopback_sockets
+from tools import cli
 from tools.environment import ROOT
 
 PORTS = {"AS_PORT": 9000, "MCP_PORT": 8000, "NEIGHBOUR_PORT": 8001, "UPSTREAM_PORT": 8002}
@@ -58,7 +61,7 @@ class Ran:
     err: str
 
 
-def run(*words: str, cwd: Path = ROOT, timeout: float = 60, **more: str) -> Ran:
+def run(*words: str, cwd: Path = ROOT, timeout: float = 240, **more: str) -> Ran:
     """Run `python -m steps …` to its end. The ports in what it said are the usual ones again.
 
     In our own folder it leaves its traces elsewhere: those in `out` are what `walked` left there.
@@ -75,10 +78,40 @@ def finished(command: list[str], cwd: Path, timeout: float, **more: str) -> Ran:
     return Ran(done.returncode, usual_ports(out), usual_ports(err))
 
 
+def here(capsys: pytest.CaptureFixture, *words: str) -> Ran:
+    """The same command in this process: where it matters what it says, and not that it is a process."""
+    capsys.readouterr()
+    try:
+        code = cli.main(list(words)) or 0
+    except SystemExit as ended:
+        code = ended.code
+    said = capsys.readouterr()
+    return Ran(code, said.out, said.err)
+
+
 @functools.cache
 def walked(number: str) -> Ran:
     """One run of a step, by make, shared by all tests that only read what it said."""
-    return finished(["make", f"step-{number}"], ROOT, 60, MAKEFLAGS="--no-print-directory")
+    return finished(["make", f"step-{number}"], ROOT, 240, MAKEFLAGS="--no-print-directory")
+
+
+@functools.cache
+def run_oddly() -> Ran:
+    """One run of step 01 for all who only read what it said: not by make, on an old console, in no hurry, untraced."""
+    return run("run", "01", PYTHONIOENCODING="cp1252", PYTHONUTF8="0", PAUSE="1", TRACE="0", OUT=f"{elsewhere()}/odd")
+
+
+@functools.cache
+def revealed() -> tuple[Ran, Path]:
+    """One run of step 05 that hides no secret, and where it left its traces and logs."""
+    ran = run("run", "05", REVEAL="1", OUT=f"{elsewhere()}/revealed")
+    return ran, Path(elsewhere()) / "revealed" / "step-05"
+
+
+def logs_in(folder: Path) -> dict[str, str]:
+    """What the servers logged; the traces beside it show everything if they are told to."""
+    paths = (path for path in folder.iterdir() if not path.name.startswith("trace."))
+    return {path.name: path.read_text(encoding="utf-8") for path in paths}
 
 
 def usual_ports(text: str) -> str:
@@ -119,7 +152,8 @@ def listening() -> list[str]:
     return found
 
 
-def until(condition: object, seconds: float = 20) -> bool:
+def until(condition: object, seconds: float = 60) -> bool:
+    """Whether it comes true. The patience is for a busy machine: where all is well it takes far less."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():

@@ -1,8 +1,11 @@
 """A copy of the course to break things in, with a history of its own and our environment."""
 
+import atexit
+import functools
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +40,15 @@ class Scratch:
 
 
 def make(root: Path) -> Scratch:
+    shutil.copytree(original(), root, symlinks=True, dirs_exist_ok=True)
+    return Scratch(root)
+
+
+@functools.cache
+def original() -> Path:
+    """What every scratch copy is a copy of: with its first commit."""
+    root = Path(tempfile.mkdtemp(prefix="workshop-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     names = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     ).stdout
@@ -49,10 +61,4 @@ def make(root: Path) -> Scratch:
     scratch.git("init", "--quiet")
     scratch.git("add", "--all")
     scratch.git("commit", "--quiet", "--message", "as it is")
-    return scratch
-
-
-def logs(root: Path, number: str) -> dict[str, str]:
-    """What the servers logged during a run there; the traces beside it show everything if they are told to."""
-    paths = (root / "out" / f"step-{number}").iterdir()
-    return {path.name: path.read_text(encoding="utf-8") for path in paths if not path.name.startswith("trace.")}
+    return root

@@ -20,7 +20,7 @@ def page(browser: Browser, world: World) -> Iterator[Page]:
     with served(world.auth_server.app) as origin:
         world.auth.base_url = origin  # the honest words go where the browser goes
         context = browser.new_context(base_url=origin)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         page.problems = []
         page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ from tools import doctor, examinations, examinations_network
 from tools.doctor import CANNOT_TELL, MIND, OK, WRONG, Row
 from tools.environment import ROOT
 
+PATIENT = "from tools import doctor; doctor.PATIENCE = 60; raise SystemExit(doctor.examine())"  # on a busy machine
+
 
 def examined(**more: str) -> Ran:
-    return finished([sys.executable, "-m", "tools.doctor"], ROOT, 20, **more)
+    return finished([sys.executable, "-c", PATIENT], ROOT, 240, **more)
 
 
 def port(name: str) -> str:
@@ -39,13 +42,12 @@ def only(name: str) -> Row:
 
 
 @pytest.fixture(scope="module")
-def healthy() -> tuple[Ran, float]:
-    began = time.monotonic()
-    return examined(NO_PROXY="localhost,127.0.0.1"), time.monotonic() - began
+def healthy() -> Ran:
+    return examined(NO_PROXY="localhost,127.0.0.1")
 
 
-def test_on_a_computer_where_all_is_well_it_says_so(healthy: tuple[Ran, float]) -> None:
-    ran, _ = healthy
+def test_on_a_computer_where_all_is_well_it_says_so(healthy: Ran) -> None:
+    ran = healthy
     assert (ran.code, ran.err) == (0, "")
     version = ".".join(map(str, sys.version_info[:3]))
     assert row("Python", ran.out) == f"ok Python {version}, {sys.executable}"
@@ -65,7 +67,7 @@ def test_on_a_computer_where_all_is_well_it_says_so(healthy: tuple[Ran, float]) 
     assert "The course runs here." in ran.out or "All is well." in ran.out
 
 
-def test_it_takes_less_than_two_seconds(healthy: tuple[Ran, float]) -> None:
+def test_it_takes_less_than_two_seconds(healthy: Ran) -> None:
     began = time.process_time()
     doctor.all_rows()
     assert time.process_time() - began < 1, "seconds of work; the rest of the bar is the starting of Python"
@@ -73,8 +75,8 @@ def test_it_takes_less_than_two_seconds(healthy: tuple[Ran, float]) -> None:
 
 
 def test_it_needs_nothing_installed() -> None:
-    bare = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tools import doctor; sys.exit(doctor.examine())"
-    ran = finished([sys.executable, "-S", "-I", "-c", bare], ROOT, 20)
+    bare = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {PATIENT}"
+    ran = finished([sys.executable, "-S", "-I", "-c", bare], ROOT, 240)
     assert (ran.code, ran.err) == (0, "")
     assert row("git", ran.out).startswith("ok git") and row("clock", ran.out).startswith("ok clock")
 
@@ -104,11 +106,9 @@ def test_an_examination_that_fails_is_a_row(capsys: pytest.CaptureFixture, monke
 
 
 def test_an_examination_that_hangs_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examinations_network, "localhost", lambda: time.sleep(5))
+    monkeypatch.setattr(examinations_network, "localhost", threading.Event().wait)  # for ever
     monkeypatch.setattr(doctor, "PATIENCE", 0.8)
-    began = time.monotonic()
     rows = {found.what: found for found in doctor.all_rows()}
-    assert time.monotonic() - began < 2
     assert rows["localhost"] == Row(CANNOT_TELL, "localhost", "this took too long to find out")
     assert rows["Python"].state == OK
 
@@ -238,14 +238,14 @@ def test_a_proxy_is_shown_without_its_password() -> None:
 
 def test_a_proxy_that_leaves_localhost_alone_is_fine() -> None:
     bare = {"HTTP_PROXY": "http://proxy.example:3128", "no_proxy": ""}
-    for exceptions in ("localhost,127.0.0.1", "*", "intranet, 127.0.0.1 ,localhost"):
+    for exceptions in ("*", "intranet, 127.0.0.1 ,localhost"):
         assert "ok proxy" in row("proxy", examined(NO_PROXY=exceptions, **bare).out), exceptions
 
 
 def test_what_our_own_programs_put_behind_no_proxy_does_not_count() -> None:
-    code = "from shared import addresses; from tools import doctor; doctor.examine()"
+    code = f"from shared import addresses; {PATIENT}"
     bare = {"HTTP_PROXY": "http://proxy.example:3128", "NO_PROXY": "intranet", "no_proxy": ""}
-    found = row("proxy", finished([sys.executable, "-c", code], ROOT, 20, **bare).out)
+    found = row("proxy", finished([sys.executable, "-c", code], ROOT, 240, **bare).out)
     assert "mind proxy" in found
 
 

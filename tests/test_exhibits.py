@@ -19,7 +19,7 @@ from tools.environment import ROOT
 
 
 def command(*words: str) -> Ran:
-    return finished([sys.executable, "-m", "exhibits", *words], ROOT, 60)
+    return finished([sys.executable, "-m", "exhibits", *words], ROOT, 240)
 
 
 def one_test_each() -> list:
@@ -38,7 +38,7 @@ def test_the_string_appears_and_nothing_is_left_running(exhibit: Exhibit, capsys
     assert code == 0
     assert exhibit.appears_in(said)
     assert exhibit.cause in explained and exhibit.cure in explained
-    assert until(lambda: set(threading.enumerate()) <= before, 2), set(threading.enumerate()) - before
+    assert until(lambda: set(threading.enumerate()) <= before), set(threading.enumerate()) - before
 
 
 def test_a_string_that_does_not_appear_ends_with_1(

@@ -12,29 +12,41 @@ from tools import readme
 from tools.catalogue import all_steps
 from tools.environment import ROOT
 
-READMES = [ROOT / "README.md", *(step.path / "README.md" for step in all_steps().values())]
+PATHS = [ROOT / "README.md", *(step.path / "README.md" for step in all_steps().values())]
+READMES = [pytest.param(path, id=path.parent.name if path.parent != ROOT else "05_at_the_front_door") for path in PATHS]
 TESTED_BY_CI = "make test"
+PLAIN_WALK = re.compile(r"make step-(\d\d)")
+EDITED = "02_authorization_server_metadata"  # one whose first edit is always made
 
 
-@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", READMES)
 def test_what_a_readme_shows_is_what_comes(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """All commands, and the first edit; with --everything, all edits, other lifetimes, and rules taken out."""
+    """The walk, and at one step the first edit; with --everything all edits, other lifetimes, and rules taken out."""
     copy = scratch.make(tmp_path)
     found = [command for command in readme.commands(path) if command.words != TESTED_BY_CI]
     assert found, "a README without a command shows nothing"
-    edited = [command for command in found if command.edits]
-    thorough = edited[1:] + [command for command in found if re.match(r"make break|[A-Z_]+=", command.words)]
-    for command in found:
-        if command in thorough and not request.config.getoption("--everything"):
-            continue
+    for command in wanted(path, found, request.config):
         said = said_by(command, copy)
         lost = readme.missing(command.shown, said)
         assert not lost, f"{path}:{command.line}: not seen:\n" + "\n".join(lost) + "\n\nIt said:\n" + said
 
 
+def wanted(path: Path, found: list[readme.Command], config: pytest.Config) -> list[readme.Command]:
+    if config.getoption("--rest"):
+        return [command for command in found if command not in quickly(path, found)]
+    return found if config.getoption("--everything") else quickly(path, found)
+
+
+def quickly(path: Path, found: list[readme.Command]) -> list[readme.Command]:
+    """The walks, which other tests have made already, and what takes no time; of one README the first edit too."""
+    edited = [command for command in found if command.edits]
+    plain = [command for command in found if not re.match(r"make break|[A-Z_]+=", command.words)]
+    return [command for command in plain if command not in edited] + edited[: path.parent.name == EDITED]
+
+
 def said_by(command: readme.Command, copy: scratch.Scratch) -> str:
     """What a command says: one with edits in a copy that has them, any other here."""
-    if not command.edits and (plain := re.fullmatch(r"make step-(\d\d)", command.words)):
+    if not command.edits and (plain := PLAIN_WALK.fullmatch(command.words)):
         return walked(plain[1]).out
     for edit in command.edits:
         edit.apply(copy.root)
@@ -47,7 +59,7 @@ def said_by(command: readme.Command, copy: scratch.Scratch) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
-        timeout=60,
+        timeout=240,
     )
     copy.undo()
     return usual_ports(done.stdout)
@@ -58,7 +70,7 @@ def test_ci_types_what_the_readme_says() -> None:
     assert TESTED_BY_CI in [command.words for command in readme.commands(ROOT / "README.md")]
 
 
-@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", READMES)
 def test_every_link_leads_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
         if not target.startswith(("http", "#")):

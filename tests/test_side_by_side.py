@@ -141,7 +141,7 @@ def test_syntax_has_colours_even_in_a_text_over_many_lines(compared) -> None:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     page.problems, page.asked = [], []
     page.on("console", lambda message: page.problems.append(message.text))

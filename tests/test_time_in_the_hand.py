@@ -27,7 +27,7 @@ def served() -> Iterator[Remote]:
         with Remote("06", issuer, resource) as world:
             yield world
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
 
 
 def told(*words: str) -> str:
@@ -129,7 +129,7 @@ def test_an_order_that_a_server_cannot_follow_is_said_and_the_next_one_is_follow
         assert (ran.code, "The auth_server could not follow: revoke" in ran.err) == (1, True)
         assert "signs with a new key" in copy.steps("rotate-keys", **ports).out
         process.terminate()
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
 
 
 def test_without_servers_there_is_nothing_to_tell() -> None:

@@ -109,7 +109,7 @@ def with_everything_hostile(value: object) -> object:
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
-    page.set_default_timeout(5_000)
+    page.set_default_timeout(60_000)
     page.asked, page.problems = [], []
     page.on("request", lambda sent: page.asked.append(sent.url))
     page.on("console", lambda said: page.problems.append(said.text))

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import scratch
-from tests.processes import listening, orphans, run, walked
+from tests.processes import elsewhere, listening, logs_in, orphans, revealed, run, run_oddly, walked
 from tools.catalogue import all_steps
 
 NUMBERS = list(all_steps())
@@ -66,7 +65,7 @@ def test_the_end_says_what_to_type_next(number: str) -> None:
 
 
 def test_who_did_not_type_make_is_not_told_make() -> None:
-    assert "python -m steps run 02" in run("run", "01").out
+    assert "python -m steps run 02" in run_oddly().out
 
 
 @pytest.mark.parametrize("number", NUMBERS[3:])
@@ -79,31 +78,43 @@ def test_secrets_are_shortened(number: str) -> None:
 
 
 def test_reveal_shows_them() -> None:
-    out = run("run", "05", REVEAL="1").out
-    assert re.search(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{300,}", out)
-    assert re.search(r"code_verifier = \S{43}", out)
+    ran, left = revealed()
+    assert re.search(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{300,}", ran.out)
+    assert re.search(r"code_verifier = \S{43}", ran.out)
+    assert re.search(r"eyJ[\w-]{20,}\.", (left / "trace.json").read_text(encoding="utf-8"))
 
 
-def test_a_token_is_taken_apart_with_a_word_on_every_claim() -> None:
+@pytest.mark.parametrize("number", ["05"])
+def test_a_token_is_taken_apart_with_a_word_on_every_claim(number: str) -> None:
     for name, word in {"aud": "whose door it opens", "iss": "who made it", "exp": "when it stops working"}.items():
-        assert re.search(rf"^ +{name} .*{word}", walked("05").out, re.M)
+        assert re.search(rf"^ +{name} .*{word}", walked(number).out, re.M)
 
 
-def test_step_04_says_what_it_leaves_open() -> None:
-    assert "Left open on purpose: nobody verifies tokens yet." in walked("04").out
-    assert "It says we are mallory" in walked("04").out
+@pytest.mark.parametrize("number", ["04"])
+def test_step_04_says_what_it_leaves_open(number: str) -> None:
+    assert "Left open on purpose: nobody verifies tokens yet." in walked(number).out
+    assert "It says we are mallory" in walked(number).out
 
 
-def test_step_05_refuses_what_step_04_believed() -> None:
-    _, _, wrong = walked("05").out.partition("Carry the neighbour's token to our door")
+@pytest.mark.parametrize("number", ["05"])
+def test_step_05_refuses_what_step_04_believed(number: str) -> None:
+    _, _, wrong = walked(number).out.partition("Carry the neighbour's token to our door")
     assert wrong.count("401 Unauthorized") == wrong.count('error="invalid_token"') == 4
-    assert "lets it in: alice" in walked("05").out
+    assert "lets it in: alice" in walked(number).out
 
 
 def test_a_console_of_an_old_code_page_still_gets_everything() -> None:
-    ran = run("run", "04", PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
-    assert ran.code == 0
-    assert "->" in ran.out
+    assert (run_oddly().code, run_oddly().err) == (0, "")
+    assert "->" in run_oddly().out
+
+
+def test_without_a_terminal_nothing_stops() -> None:
+    assert "What will come back" not in run_oddly().out
+
+
+def test_trace_0_leaves_it_out() -> None:
+    assert run_oddly().code == 0 and "trace.html" not in run_oddly().out
+    assert not list((Path(elsewhere()) / "odd" / "step-01").glob("*trace*"))
 
 
 @pytest.mark.thorough
@@ -111,13 +122,8 @@ def test_the_same_again_at_once() -> None:
     assert run("run", "01").code == run("run", "01").code == 0
 
 
-def logs_of(number: str, root: Path, **more: str) -> dict[str, str]:
-    scratch.make(root).steps("run", number, REVEAL="1", **more)
-    return scratch.logs(root, number)
-
-
-def test_the_logs_name_what_was_asked_and_no_secret(tmp_path: Path) -> None:
-    logs = logs_of("05", tmp_path)
+def test_the_logs_name_what_was_asked_and_no_secret() -> None:
+    logs = logs_in(revealed()[1])
     assert set(logs) == {"auth_server.log", "mcp_server.log", "neighbour.log"}
     assert "auth_server  POST /token 200" in logs["auth_server.log"]
     assert "mcp_server   refused by the rule made_for_us" in logs["mcp_server.log"]
@@ -127,7 +133,8 @@ def test_the_logs_name_what_was_asked_and_no_secret(tmp_path: Path) -> None:
 
 def test_what_the_operator_and_the_machines_hold_is_in_no_log(tmp_path: Path) -> None:
     held = {"INITIAL_ACCESS_TOKEN": "only-the-operator", "UPSTREAM_TOKEN": "only-the-mcp-server"}
-    logs = logs_of("08", tmp_path, **held)
+    run("run", "08", REVEAL="1", OUT=str(tmp_path), **held)
+    logs = logs_in(tmp_path / "step-08")
     assert set(logs) == {
         "auth_server.log",
         "auth_server.audit.jsonl",

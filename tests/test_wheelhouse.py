@@ -188,6 +188,7 @@ def test_without_a_network_it_is_a_sentence(
         wheelhouse.fill(["3.12"], ["mac"])
 
 
+@pytest.mark.thorough
 def test_a_pip_is_found_where_python_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that uv made has no pip; Python itself carries one."""
     find = wheelhouse.importlib.util.find_spec

@@ -7,6 +7,7 @@ usual conflict markers in it. Settle it, give the same command again, and the wa
 What was carried already is remembered until the next commit, so that an edit can be reworded and carried again.
 """
 
+import functools
 import json
 import subprocess
 import sys
@@ -103,6 +104,7 @@ def edited(path: Path) -> bool:
     return path.read_bytes() != committed(path)
 
 
+@functools.cache
 def committed(path: Path) -> bytes:
     return git("show", f"HEAD:./{named(path)}")
 

@@ -4,8 +4,10 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import time_machine
+if TYPE_CHECKING:
+    import time_machine
 
 
 class Clock:
@@ -32,7 +34,7 @@ class Monotonic(Clock):
 
 
 ours = Monotonic()  # of this process
-of_the_day: list[time_machine.Traveller] = []  # begun when it is turned for the first time
+of_the_day: list["time_machine.Traveller"] = []  # begun when it is turned for the first time
 
 
 def turn(modules: Iterable[ModuleType], seconds: float) -> None:
@@ -41,6 +43,8 @@ def turn(modules: Iterable[ModuleType], seconds: float) -> None:
     The time of day is turned for everybody, whichever library asks for it; `time.monotonic` only for these modules,
     because others measure with it how long they wait.
     """
+    import time_machine  # it brings pytest along, a tenth of a second that no server needs to start
+
     if not of_the_day:
         of_the_day.append(time_machine.travel(datetime.now(UTC), tick=True).start())
     ours.ahead += seconds
