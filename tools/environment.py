@@ -10,6 +10,7 @@ from __future__ import annotations  # so that an old Python can read this far, a
 import hashlib
 import importlib.util
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ def enter(module: str, arguments: list[str]) -> None:
     """Return when we run inside the environment; otherwise make it if need be, and start again in there."""
     wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not STAMP.is_file() or STAMP.read_text() != wanted:
+        if VENV.is_symlink():
+            sys.exit(f"{VENV.name} leads to another place, and does not have what {LOCK.name} says: remove the link.")
         try:
             set_up()
         except KeyboardInterrupt:
@@ -105,3 +108,11 @@ def follow(command: list[str]) -> None:
                 "network (make wheelhouse), or delete it."
             )
         sys.exit(f"The set-up failed at `{' '.join(command[:4])} …`. {hint} It said: {last_words}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("Which module? `python3 -m tools.environment MODULE …` runs it in the environment of this checkout.")
+    enter(sys.argv[1], sys.argv[2:])
+    sys.argv[:2] = [sys.argv[1]]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
