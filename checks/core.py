@@ -1,5 +1,6 @@
 """What a check is: one promise of a step, asked over HTTP, with the section behind it and two hints."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -7,11 +8,23 @@ from types import ModuleType
 import httpx2
 
 from attacks import everything  # noqa: F401 - fills the catalogue
-from attacks.core import CATALOGUE, NotHere, Outcome, Verdict
+from attacks.core import (
+    CATALOGUE,
+    NotHere,
+    Outcome,
+    Verdict,
+    denied,
+    denied_at_home,
+    denied_at_the_door,
+    denied_with_page,
+    let_in,
+)
 from attacks.hostile import client_of
 from attacks.world import InProcess, World
+from checks.words import asked, came
 
 Asking = Callable[[World], None]
+INSTEAD = {Outcome.GOT_IN: "It got in", Outcome.OTHERWISE: "It was refused in another way"}
 
 
 class Failed(Exception):
@@ -65,16 +78,50 @@ def expect(kept: object, instead: str) -> None:
 
 
 def expect_status(answer: httpx2.Response, *statuses: int) -> None:
-    expect(answer.status_code in statuses, f"{asked(answer)} answered {answer.status_code}, not {either(statuses)}.")
+    expect(answer.status_code in statuses, f"{asked(answer)} answered {came(answer)}, not {either(statuses)}.")
+
+
+def expect_denied(answer: httpx2.Response, *expected: tuple[int, str]) -> None:
+    """An answer of /token, /register or /revoke: one of these pairs of status and error."""
+    pairs = " or ".join(f"{status} {error}" for status, error in expected)
+    expect_verdict(denied(answer, *expected), answer, f"{pairs}, not to be stored")
+
+
+def expect_sent_home(answer: httpx2.Response, *errors: str) -> None:
+    """An answer of /authorize or /consent that travels back to the client with one of these errors."""
+    wanted = f"303 back to the client, with iss and with error {' or '.join(errors)}"
+    expect_verdict(denied_at_home(answer, *errors), answer, wanted)
+
+
+def expect_page(answer: httpx2.Response, *statuses: int) -> None:
+    """An answer of /authorize or /consent that stays a page."""
+    expect_verdict(denied_with_page(answer, *statuses), answer, f"a page with {either(statuses or (400,))}")
+
+
+def expect_outside(answer: httpx2.Response, status: int, error: str = "") -> None:
+    """An answer of the MCP server: a challenge."""
+    wanted = f"{f'{status} {error}'.strip()}, in a Bearer challenge with resource_metadata"
+    expect_verdict(denied_at_the_door(answer, status, error), answer, wanted)
+
+
+def expect_verdict(verdict: Verdict, answer: httpx2.Response, wanted: str) -> None:
+    if verdict.outcome != Outcome.AS_SPECIFIED:
+        raise Failed(f"{asked(answer)} answered {came(answer)}.\nExpected: {wanted}.")
+
+
+def expect_let_in(world: World, token: str) -> None:
+    """The door opens for an honest token. Before that is seen, nothing that it refuses means anything."""
+    answer = world.list_tools(f"Bearer {token}")
+    instead = f"An honest token is not let in either: {asked(answer)} answered {came(answer)}, not 200."
+    expect(answer.status_code == 200, instead)
 
 
 def expect_refused(verdict: Verdict) -> None:
-    """A verdict of `attacks.core`, like that of `denied(answer, (400, "invalid_grant"))`."""
+    """A verdict of `attacks.core` on several answers at once."""
     if verdict.outcome == Outcome.NOT_HERE:
         raise NotHere(verdict.what)
-    instead = "It got in" if verdict.outcome == Outcome.GOT_IN else "It was refused in another way"
-    what = verdict.what.removesuffix(" None")
-    expect(verdict.outcome == Outcome.AS_SPECIFIED, f"{instead}: {what}.")
+    if verdict.outcome != Outcome.AS_SPECIFIED:
+        raise Failed(f"{INSTEAD[verdict.outcome]}: {without_none(verdict.what)}.")
 
 
 def expect_stopped(world: World, *ids: str) -> None:
@@ -82,7 +129,24 @@ def expect_stopped(world: World, *ids: str) -> None:
     for id in ids:
         attack = CATALOGUE[id]
         of_the_client = "C" in attack.answers.split(", ")
-        expect_refused(attack.run(getattr(world, "home", world) if of_the_client else world))
+        place = getattr(world, "home", world) if of_the_client else world
+        before = len(place.exchanges)
+        try:
+            expect_refused(attack.run(place))
+        except Failed as instead:
+            wanted = f"{attack.name} ({id}), to be refused as {attack.section} says."
+            raise Failed(f"{told_by(place.exchanges[before:], str(instead))}\nExpected: {wanted}") from None
+
+
+def told_by(exchanges: list[httpx2.Response], verdict: str) -> str:
+    """What was asked when it went wrong: a verdict has only the path or the status of the answer."""
+    for answer in reversed(exchanges):
+        got_in = verdict.startswith(INSTEAD[Outcome.GOT_IN]) and let_in(answer)
+        if got_in and f"{answer.request.url.path} answered {answer.status_code}" in verdict:
+            return f"It got in: {asked(answer)} answered {came(answer)}."
+        if re.search(rf": {answer.status_code}\b", verdict) and not let_in(answer):
+            return f"It was refused in another way: {asked(answer)} answered {came(answer)}."
+    return verdict
 
 
 def at_home(world: World) -> InProcess:
@@ -98,8 +162,8 @@ def client(world: World) -> ModuleType:
     return client_of(at_home(world))
 
 
-def asked(answer: httpx2.Response) -> str:
-    return f"{answer.request.method} {answer.request.url.path}"
+def without_none(what: str) -> str:
+    return what.removesuffix(" None")
 
 
 def either(statuses: tuple[int, ...]) -> str:

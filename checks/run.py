@@ -1,33 +1,26 @@
 """Ask the promises of a step, one after another, of servers that run; and, where that cannot be, in this process."""
 
 import contextlib
-import functools
-import ssl
+import re
 import threading
-import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 
 import httpx2
 
-from attacks.core import NotHere
-from attacks.loaded import Loaded
+from attacks.core import NotHere, json_object
 from attacks.run import AN_HOUR, wait_for_limits
-from attacks.world import ONE_REQUEST, InProcess, Remote, World, listening_to_logs
-from checks.core import Check, Failed, asked
+from attacks.world import InProcess, Remote, World, listening_to_logs
+from checks.core import Check, Failed
+from checks.words import asked, came, one_line
+from checks.worlds import Home, Own, place_of, words_of
 from shared import console
-from shared.addresses import ISSUER, RESOURCE
-from shared.running import turn_clocks
-from shared.stop import Stop
-from tools.catalogue import FILES, Step
+from tools.catalogue import Step
 
-trust = functools.cache(ssl.create_default_context)  # it takes a while to read all certificates
 PATIENCE = 60  # seconds for one check
 MANY, FEW = 60, 5  # requests that no limit minds: of all, and of those where secrets could be guessed
 COUNTED = ("/token", "/consent", "/revoke")
-LONGEST = 120  # characters of what a server said
 
 
 class Answer(StrEnum):
@@ -42,46 +35,6 @@ class Result:
     answer: Answer
     why: str = ""
     endless: bool = False  # it never came to an end: whatever it holds, nothing more can be asked
-
-
-class Home(InProcess):
-    """Any step's programs in this process, wherever its folder is. What breaks in them is an answer of 500."""
-
-    def __init__(self, step: Step):
-        self.number, self.loud = step.number, False
-        self.stack = contextlib.ExitStack()
-        self.loaded = self.stack.enter_context(Loaded(step))
-        self.clock = self.loaded.clock
-
-
-class Own(Remote):
-    """Servers that we started: their clock is in our hand. Beside them the same programs, in this process."""
-
-    def __init__(self, step: Step):
-        super().__init__(step.number, ISSUER, RESOURCE)
-        self.home = Home(step)
-        self.deaf = ""  # why their clocks cannot be turned
-
-    def __enter__(self) -> "Own":
-        self.stack.enter_context(self.home)
-        return super().__enter__()
-
-    def client(self, origin: str) -> httpx2.Client:
-        hooks = {"response": [self.remember]}
-        client = httpx2.Client(base_url=origin, timeout=10, event_hooks=hooks, verify=trust(), limits=ONE_REQUEST)
-        return self.stack.enter_context(client)
-
-    def later(self, seconds: float) -> None:
-        """A program that was written anew in another framework may not follow our orders. It is told only once."""
-        if self.deaf:
-            raise NotHere(self.deaf)
-        try:
-            turn_clocks(seconds)
-        except Stop as why:
-            self.deaf = str(why)
-            raise NotHere(self.deaf) from None
-        self.clock.ahead += seconds
-        self.home.later(seconds)
 
 
 def without_haste(step: Step) -> Step:
@@ -129,6 +82,7 @@ def in_time(check: Check, world: World) -> Result:
 
 
 def result_of(check: Check, world: World) -> Result:
+    begin(world)
     try:
         check.run(world)
     except NotHere as why:
@@ -137,7 +91,7 @@ def result_of(check: Check, world: World) -> Result:
         why = f"{console.sentence_for(error)} What follows was not asked."
         return Result(check, Answer.BROKEN, why, endless=True)
     except BaseException as error:  # whatever a student's program does, sys.exit included, is an answer
-        return Result(check, Answer.BROKEN, what_came_instead(error))
+        return Result(check, Answer.BROKEN, what_came_instead(error, world) + what_broke(world, error))
     return Result(check, Answer.KEPT)
 
 
@@ -150,29 +104,47 @@ def elsewhere(check: Check, world: World, why: str) -> Result:
     return Result(check, Answer.BROKEN, f"It is not offered: {why}.")
 
 
-def what_came_instead(error: BaseException) -> str:
+def begin(world: World) -> None:
+    for one in ours(world):
+        one.exchanges.clear()
+        one.begin()
+
+
+def ours(world: World) -> list[Own | Home]:
+    """The world and its home, where they are programs that we started: only these can be looked into."""
+    return [one for one in (world, getattr(world, "home", None)) if isinstance(one, (Own, Home))]
+
+
+def what_broke(world: World, error: BaseException) -> str:
+    """Where in the student's server, if what came was a 500, or nothing at all."""
+    hung_up = isinstance(error, httpx2.TransportError)
+    crashed = [one for one in ours(world) if hung_up or any(answer.status_code == 500 for answer in one.exchanges)]
+    broke = next(filter(None, (one.broke() for one in crashed)), "")
+    return f"\nThe server broke in {broke}" if broke else ""
+
+
+def what_came_instead(error: BaseException, world: World) -> str:
     if isinstance(error, Failed):
         return str(error)
     if isinstance(error, httpx2.HTTPStatusError):
-        return f"{asked(error.response)} answered {error.response.status_code} {error.response.text[:LONGEST]}".strip()
+        answer = error.response
+        said = "" if json_object(answer) else f" {one_line(answer.text)}".rstrip()
+        return f"It could not begin: {asked(answer)} answered {came(answer)}{said}, and should have succeeded."
     if isinstance(error, httpx2.TransportError):
         return f"There was no answer: {console.sentence_for(error) or error!r}"
-    if isinstance(error, AssertionError):
-        return f"It could not begin: {one_line(str(error))}"
-    if isinstance(error, KeyError):
-        return f"It could not begin: there was no {error}."
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{place_of(error)}{type(error).__name__}: {one_line(said)}"
+    if isinstance(error, (AssertionError, KeyError)) and not place_of(error):
+        missing = f" There was no {error} in it." if isinstance(error, KeyError) else ""
+        if last := world.exchanges[-1:]:
+            return f"It could not begin: {asked(last[0])} answered {came(last[0])}.{missing}"
+        return f"It could not begin: {error!r}"
+    return of_the_programs(error)
 
 
-def one_line(text: str) -> str:
-    return " ".join(text.split())[:LONGEST]
-
-
-def place_of(error: BaseException) -> str:
-    """Where in a program of the student it broke."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{Path(error.filename).name}, line {error.lineno}: "
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if Path(frame.filename).name in FILES]
-    return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}: " if inside else ""
+def of_the_programs(error: BaseException) -> str:
+    """What is wrong with a program itself: the file, the line, and Python's words, or ours where they say more."""
+    missing = getattr(error, "name", None) if isinstance(error, (ModuleNotFoundError, AttributeError)) else None
+    module = re.fullmatch(r"loaded_\d+\.(\w+)", str(missing))
+    if module:
+        asks = place_of(error).removesuffix(": ")
+        return f"There is no {module[1]}.py" + (f", and {asks} needs it." if asks else ".")
+    return f"{place_of(error)}{words_of(error)}"

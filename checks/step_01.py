@@ -5,8 +5,9 @@ import httpx2
 from attacks.core import json_object
 from attacks.hostile import EVIL, PRM, PRM_URL, honest_net
 from attacks.world import LIST_TOOLS, MCP_HEADERS, World
-from checks.core import Failed, asked, check, expect, expect_status
+from checks.core import Failed, check, expect, expect_status
 from checks.walking import expect_refusal, expect_walk, walk
+from checks.words import asked, came
 from shared.addresses import ISSUER, RESOURCE
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -21,7 +22,7 @@ def document(world: World) -> dict:
     for path in (f"{WELL_KNOWN}/mcp", WELL_KNOWN):
         if (answer := world.mcp.get(path)).status_code == 200:
             return json_object(answer)
-    raise Failed(f"There is no metadata: {asked(answer)} answered {answer.status_code}.")
+    raise Failed(f"There is no metadata: {asked(answer)} answered {came(answer)}.")
 
 
 # ── the MCP server ────────────────────────────────────────────────────────────────────────────────

@@ -3,8 +3,9 @@
 from attacks.core import json_object
 from attacks.hostile import EVIL, PRM, PRM_URL, Net, honest_net, metadata, metadata_url
 from attacks.world import World
-from checks.core import Failed, asked, check, expect, expect_status
+from checks.core import Failed, check, expect, expect_status
 from checks.walking import expect_refusal, expect_walk, walk
+from checks.words import asked, came
 from shared.addresses import ISSUER
 
 OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
@@ -17,7 +18,7 @@ def document(world: World) -> dict:
     for path in (OAUTH, OPENID):
         if (answer := world.auth.get(path)).status_code == 200:
             return json_object(answer)
-    raise Failed(f"There is no metadata: {asked(answer)} answered {answer.status_code}.")
+    raise Failed(f"There is no metadata: {asked(answer)} answered {came(answer)}.")
 
 
 def saying(**changes: object) -> Net:

@@ -4,12 +4,13 @@ import json
 
 import httpx2
 
-from attacks.core import denied, json_object
+from attacks.core import json_object
 from attacks.hostile import honest_net
 from attacks.world import NATIVE, World
-from checks.core import asked, check, expect, expect_refused, expect_status, expect_stopped
+from checks.core import check, expect, expect_denied, expect_status, expect_stopped
 from checks.step_02 import document
 from checks.walking import expect_walk, walk
+from checks.words import asked, came
 from shared.addresses import ISSUER
 
 BAD_METADATA, BAD_URI = (400, "invalid_client_metadata"), (400, "invalid_redirect_uri")
@@ -80,11 +81,11 @@ def announces_it(world: World) -> None:
 )
 def refuses_bad_shapes(world: World) -> None:
     for shape in (5, {"a": "b"}, ["https://app.example/cb", 5]):
-        expect_refused(denied(register(world, redirect_uris=shape), BAD_URI))
+        expect_denied(register(world, redirect_uris=shape), BAD_URI)
     for changes in ({"client_name": 5}, {"client_name": "\x1b[2J"}, {"scope": ["a"]}):
-        expect_refused(denied(register(world, **changes), BAD_METADATA))
+        expect_denied(register(world, **changes), BAD_METADATA)
     no_object = world.auth.post("/register", content=json.dumps([1]), headers={"Content-Type": "application/json"})
-    expect_refused(denied(no_object, BAD_METADATA))
+    expect_denied(no_object, BAD_METADATA)
 
 
 @check(
@@ -102,8 +103,8 @@ def refuses_bad_shapes(world: World) -> None:
 def safe_addresses(world: World) -> None:
     expect_stopped(world, "ATK-131")
     for uri in ("http://app.example/cb", "http://127.0.0.1.evil.example/cb", "http://localhost.evil.example/cb"):
-        expect_refused(denied(register(world, redirect_uris=[uri]), BAD_URI))
-    expect_refused(denied(register(world, redirect_uris=[]), BAD_URI))
+        expect_denied(register(world, redirect_uris=[uri]), BAD_URI)
+    expect_denied(register(world, redirect_uris=[]), BAD_URI)
     expect_status(register(world, **MANY), 201)
 
 
@@ -120,8 +121,8 @@ def safe_addresses(world: World) -> None:
 )
 def fits_its_kind(world: World) -> None:
     for kind in (None, "web"):
-        expect_refused(denied(register(world, application_type=kind), BAD_URI))
-    expect_refused(denied(register(world, application_type="toaster"), BAD_METADATA))
+        expect_denied(register(world, application_type=kind), BAD_URI)
+    expect_denied(register(world, application_type="toaster"), BAD_METADATA)
     expect_status(register(world), 201)
 
 
@@ -190,7 +191,7 @@ def one_source_of_keys(world: World) -> None:
 def only_the_code_flow(world: World) -> None:
     expect_status(register(world), 201)
     for changes in ({"grant_types": ["client_credentials"]}, {"response_types": ["token"]}, {"grant_types": []}):
-        expect_refused(denied(register(world, **changes), BAD_METADATA))
+        expect_denied(register(world, **changes), BAD_METADATA)
 
 
 @check(
@@ -206,7 +207,7 @@ def only_the_code_flow(world: World) -> None:
 )
 def ignores_the_rest(world: World) -> None:
     answer = register(world, favourite_colour="blue")
-    expect(answer.status_code == 201, f"{asked(answer)} with an unknown member answered {answer.status_code}.")
+    expect(answer.status_code == 201, f"{asked(answer)} answered {came(answer)}, not 201.")
     expect("favourite_colour" not in json_object(answer), "An unknown member was registered.")
 
 

@@ -7,17 +7,31 @@ import secrets
 import httpx2
 import jwt
 
-from attacks.core import answer_in, denied, denied_at_home, denied_at_the_door, denied_with_page, json_object
+from attacks.core import answer_in, json_object
 from attacks.hostile import EVIL, bringing, evil_net, honest_net, honest_visit
 from attacks.world import BASIC, CALLBACK, NATIVE, REBALANCE, World
-from checks.core import Failed, asked, check, expect, expect_refused, expect_status, expect_stopped
+from checks.core import (
+    Failed,
+    check,
+    expect,
+    expect_denied,
+    expect_let_in,
+    expect_outside,
+    expect_page,
+    expect_sent_home,
+    expect_status,
+    expect_stopped,
+)
 from checks.walking import expect_refusal, expect_walk, walk
-from shared.addresses import ISSUER, RESOURCE
+from checks.words import asked
+from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE
 
 TEN_MINUTES = 601  # seconds, and one more: no code should live longer, OAuth 2.1 §4.1.2
 SENTIMENT = "mcp:tools:sentiment"
 NO_GRANT, NO_CLIENT = (400, "invalid_grant"), (401, "invalid_client")
 THIEFS = "a-thief-has-another-secret-of-43-characters"
+ALMOST_OURS = ("http://127.0.0.1:4567/elsewhere", f"{CALLBACK}/", f"{CALLBACK}?more=1", "http://127.0.0.1:4567")
+TOO_SHORT = "x" * 42  # characters: one too few, RFC 7636 §4.1
 PUSHED = "a-code-that-somebody-else-brought"
 
 
@@ -29,6 +43,23 @@ def ask(world: World, client_id: str, **changes: str | None) -> httpx2.Response:
 def client_with_code(world: World) -> tuple[str, str]:
     client_id = world.register()["client_id"]
     return client_id, world.code(client_id)
+
+
+def challenge_for(verifier: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def worthless(answer: httpx2.Response, otherwise: str) -> None:
+    """A code that buys nothing any more, or `otherwise`."""
+    expect(answer.status_code != 200, otherwise)
+    expect_denied(answer, NO_GRANT)
+
+
+def audience_of(token: object) -> object:
+    try:
+        return jwt.decode(str(token), options={"verify_signature": False}).get("aud")
+    except jwt.InvalidTokenError:
+        raise Failed("The access token is no JWT.") from None
 
 
 # ── the two servers together ──────────────────────────────────────────────────────────────────────
@@ -73,8 +104,11 @@ def on_their_behalf(world: World) -> None:
     ),
 )
 def sent_nowhere(world: World) -> None:
+    client_id = world.register()["client_id"]
+    expect_status(ask(world, client_id, redirect_uri=CALLBACK), 200)
+    for other in (f"{EVIL}/callback", *ALMOST_OURS):
+        expect_page(ask(world, client_id, redirect_uri=other))
     expect_stopped(world, "ATK-029", "ATK-019", "ATK-025", "ATK-026")
-    expect_refused(denied_with_page(ask(world, world.register()["client_id"], redirect_uri=f"{EVIL}/callback")))
 
 
 @check(
@@ -119,7 +153,7 @@ def travels_home(world: World) -> None:
 def only_s256(world: World) -> None:
     client_id = world.register()["client_id"]
     for changes in ({"code_challenge_method": "plain"}, {"code_challenge_method": None}, {"code_challenge": "abc"}):
-        expect_refused(denied_at_home(ask(world, client_id, **changes), "invalid_request"))
+        expect_sent_home(ask(world, client_id, **changes), "invalid_request")
     expect_status(ask(world, client_id), 200)
 
 
@@ -140,10 +174,15 @@ def what_was_ticked(world: World) -> None:
     wanted = world.ask(client_id, scope=f"{BASIC} {REBALANCE}")
     stranger = world.consent(wanted, password="not the password")
     expect("code" not in answer_in(stranger), "A wrong password was enough for a code.")
-    expect_refused(denied_at_home(world.consent(wanted, decision="deny"), "access_denied"))
+    expect_sent_home(world.consent(wanted, decision="deny"), "access_denied")
     granted = world.redeem(client_id, answer_in(world.consent(wanted, scope=[SENTIMENT]))["code"])
+    expect_status(granted, 200)
     scope = json_object(granted).get("scope")
     expect(scope == SENTIMENT, f"{SENTIMENT} was ticked, and {scope} was granted.")
+    added = world.consent(world.ask(client_id, scope=SENTIMENT), scope=[SENTIMENT, REBALANCE])
+    if "code" in answer_in(added):  # whoever refuses such a form altogether is right as well
+        scope = json_object(world.redeem(client_id, answer_in(added)["code"])).get("scope", SENTIMENT)
+        expect(scope == SENTIMENT, f"{SENTIMENT} was asked for, the form came back with more, and {scope} was granted.")
 
 
 # ── the token endpoint ────────────────────────────────────────────────────────────────────────────
@@ -164,9 +203,13 @@ def what_was_ticked(world: World) -> None:
 def works_once(world: World) -> None:
     client_id, code = client_with_code(world)
     another = world.register()["client_id"]
-    expect_refused(denied(world.redeem(another, code), NO_GRANT))
+    worthless(world.redeem(another, code), "Another client came with the code, and got a token.")
     expect_status(world.redeem(client_id, code), 200)
-    expect_refused(denied(world.redeem(client_id, code), NO_GRANT))
+    worthless(world.redeem(client_id, code), "The same code came a second time, and bought another token.")
+    client_id, code = client_with_code(world)
+    world.redeem(client_id, code, code_verifier=THIEFS)
+    after = world.redeem(client_id, code)
+    worthless(after, "A thief tried it with a wrong code_verifier, and after that it still works.")
 
 
 @check(
@@ -184,8 +227,12 @@ def works_once(world: World) -> None:
 def shows_the_secret(world: World) -> None:
     for verifier in (THIEFS, None, "", "too-short"):
         client_id, code = client_with_code(world)
-        refused = denied(world.redeem(client_id, code, code_verifier=verifier), NO_GRANT, (400, "invalid_request"))
-        expect_refused(refused)
+        expect_denied(world.redeem(client_id, code, code_verifier=verifier), NO_GRANT, (400, "invalid_request"))
+    client_id = world.register()["client_id"]
+    code = world.code(client_id, code_challenge=challenge_for(TOO_SHORT))
+    answer = world.redeem(client_id, code, code_verifier=TOO_SHORT)
+    expect(answer.status_code != 200, f"A code_verifier of {len(TOO_SHORT)} characters is enough, if it fits.")
+    expect_denied(answer, NO_GRANT, (400, "invalid_request"))
     expect_status(world.redeem(*client_with_code(world)), 200)
 
 
@@ -220,7 +267,7 @@ def same_address(world: World) -> None:
 def soon_too_old(world: World) -> None:
     client_id, code = client_with_code(world)
     world.later(TEN_MINUTES)
-    expect_refused(denied(world.redeem(client_id, code), NO_GRANT))
+    worthless(world.redeem(client_id, code), "Ten minutes after it was given, a code still works.")
     expect_status(world.redeem(*client_with_code(world)), 200)
 
 
@@ -237,12 +284,15 @@ def soon_too_old(world: World) -> None:
 )
 def one_door(world: World) -> None:
     expect_stopped(world, "ATK-044", "ATK-046")
-    token = world.access_token()
-    try:
-        audience = jwt.decode(token, options={"verify_signature": False}).get("aud")
-    except jwt.InvalidTokenError:
-        raise Failed("The access token is no JWT.") from None
-    expect(audience in (world.resource, [world.resource]), f"aud was {audience!r}, not {world.resource}.")
+    client_id = world.register()["client_id"]
+    for resource in (world.resource, NEIGHBOUR):
+        answer = world.auth.get("/authorize", params=world.ask(client_id, resource=resource))
+        if resource == NEIGHBOUR and answer_in(answer).get("error") == "invalid_target":
+            return  # a server that knows only one door cannot be asked for another
+        audience = audience_of(world.tokens(client_id, resource=resource).get("access_token"))
+        expect(
+            audience in (resource, [resource]), f"A token for {resource} was asked for, and its aud is {audience!r}."
+        )
 
 
 @check(
@@ -259,10 +309,11 @@ def one_door(world: World) -> None:
 )
 def said_twice(world: World) -> None:
     client_id, code = client_with_code(world)
+    expect_status(world.redeem(*client_with_code(world)), 200)
     twice = [*world.ask(client_id).items(), ("response_type", "code")]
-    expect_refused(denied_at_home(world.auth.get("/authorize", params=twice), "invalid_request"))
+    expect_sent_home(world.auth.get("/authorize", params=twice), "invalid_request")
     verifiers = world.redeem(client_id, code, code_verifier=[THIEFS, THIEFS])
-    expect_refused(denied(verifiers, (400, "invalid_request")))
+    expect_denied(verifiers, (400, "invalid_request"))
     expect_stopped(world, "ATK-047")
 
 
@@ -282,8 +333,11 @@ def shows_its_secret(world: World) -> None:
     posting = world.register(**NATIVE | {"token_endpoint_auth_method": "client_secret_post"})
     name, secret = posting["client_id"], posting["client_secret"]
     for wrong in (None, secrets.token_urlsafe(32)):
-        expect_refused(denied(world.redeem(name, world.code(name), client_secret=wrong), NO_CLIENT))
-    expect_refused(denied(world.redeem(*client_with_code(world), client_secret="mine"), NO_CLIENT))
+        answer = world.redeem(name, world.code(name), client_secret=wrong)
+        shown = "another one" if wrong else "none"
+        expect(answer.status_code != 200, f"A client that has a secret showed {shown}, and got a token.")
+        expect_denied(answer, NO_CLIENT)
+    expect_denied(world.redeem(*client_with_code(world), client_secret="mine"), NO_CLIENT)
     expect_status(world.redeem(name, world.code(name), client_secret=secret), 200)
 
 
@@ -304,8 +358,8 @@ def shows_its_secret(world: World) -> None:
 )
 def no_token_at_all(world: World) -> None:
     for rubbish in ("rubbish", "a.b.c", "bnVsbA.bnVsbA.", f"{'a' * 40}.{'b' * 40}"):
-        expect_refused(denied_at_the_door(world.list_tools(f"Bearer {rubbish}"), 401, "invalid_token"))
-    expect_status(world.list_tools(f"Bearer {world.access_token()}"), 200)
+        expect_outside(world.list_tools(f"Bearer {rubbish}"), 401, "invalid_token")
+    expect_let_in(world, world.access_token())
 
 
 # ── the client ────────────────────────────────────────────────────────────────────────────────────
@@ -329,7 +383,7 @@ def secret_stays(world: World) -> None:
         expect(found.pages, "The client sent its user nowhere.")
         page, form = found.pages[0], found.form(f"{ISSUER}/token")
         verifier = form.get("code_verifier", "")
-        digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        digest = challenge_for(verifier)
         expect(len(verifier) >= 43, f"Its code_verifier has {len(verifier)} characters.")
         expect(page.get("code_challenge_method") == "S256", f"Its method was {page.get('code_challenge_method')}.")
         expect(page.get("code_challenge") == digest, "Its code_challenge is not the hash of its code_verifier.")

@@ -3,11 +3,21 @@
 import jwt
 from starlette.responses import Response
 
-from attacks.core import NotHere, denied_at_home
+from attacks.core import NotHere
 from attacks.hostile import EVIL, standing_in
-from attacks.jwt_checks import by_issuer, outside, own_key, own_public_key, published, rs256, seen
+from attacks.jwt_checks import by_issuer, own_key, own_public_key, published, rs256, seen
 from attacks.world import InProcess, World
-from checks.core import at_home, check, expect, expect_refused, expect_status, expect_stopped
+from checks.core import (
+    at_home,
+    check,
+    expect,
+    expect_let_in,
+    expect_outside,
+    expect_sent_home,
+    expect_status,
+    expect_stopped,
+)
+from checks.words import came
 from shared.addresses import NEIGHBOUR
 
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k"}
@@ -27,6 +37,13 @@ def as_issuer(world: World) -> InProcess:
     home = in_this_process(world, "the key of the authorization server")
     if not hasattr(home.token_room, "signing_key"):
         raise NotHere("needs the key of the authorization server, which is signing_key in tokens.py")
+    return home
+
+
+def honest_issuer(world: World) -> InProcess:
+    """The same, once a token that we signed as the issuer does has been let in: only then can a flaw in it count."""
+    home = as_issuer(world)
+    expect_let_in(home, by_issuer(home, home.claims()))
     return home
 
 
@@ -79,10 +96,10 @@ def published_key(world: World) -> None:
 def known_resources(world: World) -> None:
     client_id = world.register()["client_id"]
     known = world.auth.get("/authorize", params=world.ask(client_id, resource=NEIGHBOUR))
-    expect(known.status_code == 200, f"Nobody can ask for a token for {NEIGHBOUR}: {known.status_code}.")
+    expect(known.status_code == 200, f"Nobody can ask for a token for {NEIGHBOUR}: {came(known)}.")
     for resource in ("https://bank.example/mcp", f"{world.resource}/", f"{EVIL}/mcp"):
         answer = world.auth.get("/authorize", params=world.ask(client_id, resource=resource))
-        expect_refused(denied_at_home(answer, "invalid_target"))
+        expect_sent_home(answer, "invalid_target")
 
 
 @check(
@@ -97,6 +114,7 @@ def known_resources(world: World) -> None:
     ),
 )
 def another_door(world: World) -> None:
+    expect_let_in(world, world.access_token())
     expect_stopped(world, "ATK-050")
 
 
@@ -113,8 +131,12 @@ def another_door(world: World) -> None:
     ),
 )
 def not_signed(world: World) -> None:
+    expect_let_in(world, world.access_token())
     header, claims = seen(world)
-    expect_refused(outside(world, rs256(header, claims | {"sub": "mallory"})))
+    forged = rs256(header, claims | {"sub": "mallory"})
+    answer = world.list_tools(f"Bearer {forged}")
+    expect(answer.status_code != 200, "A token was let in that somebody else's key has signed.")
+    expect_outside(answer, 401, "invalid_token")
     expect_stopped(world, "ATK-058", "ATK-067")
 
 
@@ -145,7 +167,8 @@ def another_kind(world: World) -> None:
     ),
 )
 def unknown_extension(world: World) -> None:
-    expect_stopped(as_issuer(world), "ATK-064")
+    home = honest_issuer(world)
+    expect_stopped(home, "ATK-064")
 
 
 @check(
@@ -160,7 +183,7 @@ def unknown_extension(world: World) -> None:
     ),
 )
 def claims_missing(world: World) -> None:
-    home = as_issuer(world)
+    home = honest_issuer(world)
     texts, moments = ("sub", "client_id", "jti"), ("iat", "exp")
     changes = [{name: value} for name in texts for value in (None, "", 5, ["alice"])]
     changes += [{name: value} for name in moments for value in (None, "9999999999", True)]
@@ -168,7 +191,7 @@ def claims_missing(world: World) -> None:
         answer = home.list_tools(f"Bearer {by_issuer(home, home.claims(**change))}")
         [(name, value)] = change.items()
         instead = f"without {name}" if value is None else f"whose {name} is {value!r}"
-        expect(answer.status_code == 401, f"A token {instead} was answered {answer.status_code}.")
+        expect(answer.status_code == 401, f"A token {instead} was answered {came(answer)}, not 401.")
 
 
 @check(
@@ -183,10 +206,10 @@ def claims_missing(world: World) -> None:
     ),
 )
 def another_issuer(world: World) -> None:
-    home = as_issuer(world)
+    home = honest_issuer(world)
     for other in (f"{home.issuer}/", home.issuer.upper(), EVIL):
         answer = home.list_tools(f"Bearer {by_issuer(home, home.claims(iss=other))}")
-        expect(answer.status_code == 401, f"A token of {other} was answered {answer.status_code}.")
+        expect(answer.status_code == 401, f"A token of {other} was answered {came(answer)}, not 401.")
 
 
 @check(
@@ -201,8 +224,9 @@ def another_issuer(world: World) -> None:
     ),
 )
 def not_now(world: World) -> None:
+    expect_let_in(world, world.access_token())
     expect_stopped(world, "ATK-055")
-    expect_stopped(as_issuer(world), "ATK-056")
+    expect_stopped(honest_issuer(world), "ATK-056")
 
 
 @check(
@@ -227,7 +251,7 @@ def patient_with_keys(world: World) -> None:
         issuer.keys = [*keys, own_public_key("new")]
         home.later(61)
         answer = home.list_tools(f"Bearer {home.signed(home.claims(), own_key(), kid='new')}")
-    expect(answer.status_code == 200, f"A token of the issuer's new key was answered {answer.status_code}.")
+    expect(answer.status_code == 200, f"A token of the issuer's new key was answered {came(answer)}, not 200.")
 
 
 @check(
@@ -267,4 +291,5 @@ def keys_out_of_reach(world: World) -> None:
     ),
 )
 def two_headers(world: World) -> None:
+    expect_let_in(world, world.access_token())
     expect_stopped(world, "ATK-079")

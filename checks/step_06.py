@@ -4,10 +4,10 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx2
 
-from attacks.core import NotHere, denied, denied_at_the_door
+from attacks.core import NotHere
 from attacks.hostile import TOKENS, Net, ended, give_a_browser, honest_net, metadata
 from attacks.world import BASIC, MCP_HEADERS, World
-from checks.core import check, client, expect, expect_refused, expect_status, expect_stopped
+from checks.core import check, client, expect, expect_denied, expect_outside, expect_status, expect_stopped
 from shared.addresses import ISSUER, RESOURCE
 
 WHOLE = "mcp:resources:customer-data"
@@ -67,7 +67,7 @@ def once(world: World) -> None:
     expect_status(second, 200)
     expect("refresh_token" in second.json(), "The answer to a refresh brings no next refresh token.")
     expect(second.json()["refresh_token"] != found["refresh_token"], "The next refresh token is the old one.")
-    expect_refused(denied(world.refresh(client_id, found["refresh_token"]), (400, "invalid_grant")))
+    expect_denied(world.refresh(client_id, found["refresh_token"]), (400, "invalid_grant"))
 
 
 @check(
@@ -201,7 +201,7 @@ def odd_body(world: World) -> None:
     headers = MCP_HEADERS | {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     for content in ("{", "[]", '"text"'):
         answer = world.mcp.post("/mcp", content=content, headers=headers)
-        expect_refused(denied_at_the_door(answer, 400, "invalid_request"))
+        expect_outside(answer, 400, "invalid_request")
 
 
 # ── the client ────────────────────────────────────────────────────────────────────────────────────

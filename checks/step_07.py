@@ -4,13 +4,13 @@ import contextlib
 import json
 import os
 
-from attacks.core import NotHere, answer_in, denied, denied_for_now, denied_with_page
+from attacks.core import NotHere, answer_in, denied_for_now
 from attacks.endpoints import revoke
 from attacks.hostile import EVIL
 from attacks.pages import ALICE, SCRIPT, only_text, set_cookies
 from attacks.transport import ran
 from attacks.world import World, listening_to_logs
-from checks.core import check, client, expect, expect_refused, expect_status, expect_stopped
+from checks.core import check, client, expect, expect_denied, expect_page, expect_refused, expect_status, expect_stopped
 from checks.step_05 import in_this_process
 from checks.step_06 import refreshable
 from shared.addresses import ISSUER
@@ -113,13 +113,13 @@ def this_browser_in_time(world: World) -> None:
     ask = world.ask(world.register()["client_id"])
     fields, other = world.page(ask), world.browser()
     for decision in ("allow", "deny"):
-        expect_refused(denied_with_page(other.post("/consent", data=fields | ALICE | {"decision": decision})))
+        expect_page(other.post("/consent", data=fields | ALICE | {"decision": decision}))
     own = world.auth.post("/consent", data=fields | ALICE)
     expect("code" in answer_in(own), "Another browser's attempt took the page away from the one it was shown in.")
     left_open = world.page(ask)
     with contextlib.suppress(NotHere):
         world.later(ASK_LIFETIME)
-        expect_refused(denied_with_page(world.auth.post("/consent", data=left_open | ALICE)))
+        expect_page(world.auth.post("/consent", data=left_open | ALICE))
 
 
 @check(
@@ -174,7 +174,7 @@ def meant_for_others(world: World) -> None:
     expect_status(foreign, 403)
     ask = world.ask(world.register()["client_id"])
     picture = world.auth.get("/authorize", params=ask, headers=FROM_A_PICTURE)
-    expect_refused(denied(picture, (403, "invalid_request")))
+    expect_denied(picture, (403, "invalid_request"))
     expect_status(world.auth.get("/authorize", params=ask, headers=FROM_A_LINK), 200)
 
 

@@ -5,7 +5,6 @@ import secrets
 import httpx2
 import jwt
 
-from attacks.core import denied
 from attacks.machines import (
     NOBODY,
     OURS,
@@ -18,8 +17,9 @@ from attacks.machines import (
     public_key,
 )
 from attacks.world import MACHINE, World
-from checks.core import asked, check, expect, expect_refused, expect_status, expect_stopped
+from checks.core import check, expect, expect_denied, expect_status, expect_stopped
 from checks.step_05 import in_this_process
+from checks.words import asked, came
 
 METHODS = {"client_secret_basic", "client_secret_post", "private_key_jwt"}
 BAD_METADATA = (400, "invalid_client_metadata")
@@ -38,6 +38,13 @@ def token_for(world: World, machine: dict, **form: str) -> httpx2.Response:
     if method == "client_secret_post":
         return ask_for_itself(world, client_id=name, client_secret=machine["client_secret"], **form)
     return ask_with(world, assertion(world, name), **form)
+
+
+def good_proof(world: World) -> str:
+    """A machine's client_id, once its honest proof was taken: before that, a refusal means nothing."""
+    client_id = machine_with(world)
+    expect_status(ask_with(world, assertion(world, client_id)), 200)
+    return client_id
 
 
 def register_as_operator(world: World, **changes: object) -> httpx2.Response:
@@ -64,7 +71,7 @@ def the_same_door(world: World) -> None:
     for machine in found:
         answer = token_for(world, machine)
         method = machine["token_endpoint_auth_method"]
-        expect(answer.status_code == 200, f"{method}: {asked(answer)} answered {answer.status_code} {answer.text}")
+        expect(answer.status_code == 200, f"{method}: {asked(answer)} answered {came(answer)}")
         tokens = answer.json()
         claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
         own = claims.get("sub") == claims.get("client_id") == machine["client_id"]
@@ -113,9 +120,9 @@ def announced(world: World) -> None:
 )
 def by_the_operator(world: World) -> None:
     machines_are_known(world)
-    expect_refused(denied(world.auth.post("/register", json=MACHINE), BAD_METADATA))
+    expect_denied(world.auth.post("/register", json=MACHINE), BAD_METADATA)
     wrong = {"Authorization": f"Bearer {secrets.token_urlsafe(32)}"}
-    expect_refused(denied(world.auth.post("/register", json=MACHINE, headers=wrong), (401, "invalid_token")))
+    expect_denied(world.auth.post("/register", json=MACHINE, headers=wrong), (401, "invalid_token"))
     world.register()
 
 
@@ -132,13 +139,13 @@ def by_the_operator(world: World) -> None:
 )
 def confidential_only(world: World) -> None:
     machines_are_known(world)
-    expect_refused(denied(register_as_operator(world, token_endpoint_auth_method="none"), BAD_METADATA))
+    expect_denied(register_as_operator(world, token_endpoint_auth_method="none"), BAD_METADATA)
     sent = register_as_operator(world, redirect_uris=["https://machine.example/cb"])
-    expect_refused(denied(sent, (400, "invalid_redirect_uri")))
+    expect_denied(sent, (400, "invalid_redirect_uri"))
     private = public_key(OURS) | {"d": "AA"}
     for keys in (None, {"keys": []}, {"keys": [private]}):
         by_key = register_as_operator(world, token_endpoint_auth_method="private_key_jwt", jwks=keys)
-        expect_refused(denied(by_key, BAD_METADATA))
+        expect_denied(by_key, BAD_METADATA)
 
 
 @check(
@@ -155,6 +162,8 @@ def confidential_only(world: World) -> None:
 )
 def as_registered(world: World) -> None:
     machines_are_known(world)
+    for machine in machines(world):
+        expect_status(token_for(world, machine), 200)
     expect_stopped(world, "ATK-112")
 
 
@@ -189,9 +198,10 @@ def odd_basic(world: World) -> None:
 )
 def own_key_only(world: World) -> None:
     machines_are_known(world)
+    good_proof(world)
     expect_stopped(world, "ATK-124")
     another_kind = ask_with(world, assertion(world, machine_with(world)), client_assertion_type="foo")
-    expect_refused(denied(another_kind, NOBODY))
+    expect_denied(another_kind, NOBODY)
 
 
 @check(
@@ -207,10 +217,10 @@ def own_key_only(world: World) -> None:
 )
 def for_another_server(world: World) -> None:
     machines_are_known(world)
-    client_id = machine_with(world)
+    client_id = good_proof(world)
     others = ("https://as.example", f"{world.issuer}/token", [world.issuer, "https://as.example"], None)
     for other in others:
-        expect_refused(denied(ask_with(world, assertion(world, client_id, aud=other)), NOBODY))
+        expect_denied(ask_with(world, assertion(world, client_id, aud=other)), NOBODY)
 
 
 @check(
@@ -226,6 +236,7 @@ def for_another_server(world: World) -> None:
 )
 def lives_too_long(world: World) -> None:
     machines_are_known(world)
+    good_proof(world)
     expect_stopped(world, "ATK-122")
 
 
@@ -246,9 +257,9 @@ def proof_once(world: World) -> None:
     client_id = machine_with(world)
     proof = assertion(world, client_id)
     expect_status(ask_with(world, proof), 200)
-    expect_refused(denied(ask_with(world, proof), NOBODY))
+    expect_denied(ask_with(world, proof), NOBODY)
     for jti in (None, ""):
-        expect_refused(denied(ask_with(world, assertion(world, client_id, jti=jti)), NOBODY))
+        expect_denied(ask_with(world, assertion(world, client_id, jti=jti)), NOBODY)
 
 
 @check(

@@ -99,12 +99,12 @@ def callback(net: Net, visits: tuple[Visit, ...]) -> object:
 
 def only_the_first_registration(net: Net) -> Net:
     """Some walks go on to register what no server may take; ours takes the first, and no other."""
-    accepted = net.answers.get(f"{ISSUER}/register")
-    usual = net.answer
+    place, usual = f"{ISSUER}/register", net.answer
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         found = usual(request)
-        return found if found is not accepted or net.urls().count(str(request.url)) == 1 else REFUSED
+        again = str(request.url) == place and net.urls().count(place) > 1
+        return REFUSED if again and found.status_code == 201 else found
 
     net.answer = answer
     return net

@@ -270,4 +270,9 @@ def sentence_for(error: BaseException) -> str:
             f"Nobody answers at {shortened_url(str(error.request.url))}: is the {name_of(error.request.url)} running? "
             "`python -m steps serve` with the step's number starts it."
         )
+    if type(error).__name__ == "MCPError":  # of the SDK, which not every program here has loaded
+        return (
+            f"The MCP server refuses what this client counts on ({error.message}); why, its log says. "
+            "Who builds a step may have the client of the step before in it still."
+        )
     return ""

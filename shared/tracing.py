@@ -6,20 +6,23 @@ request without them comes from a browser. (Anybody can send these headers: they
 nothing else.) Secrets are shortened before anything is written.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import parse_qsl
 
-import httpx2
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import outgoing
 from shared.shortening import shortened_url, shown_body, shown_header, taken_apart, without_secrets
+
+if TYPE_CHECKING:
+    import httpx2  # not for the servers, which would take longer to start
 
 EVENTS = "TRACE_EVENTS"
 SUFFIX = ".events.jsonl"
@@ -42,6 +45,8 @@ def begin(path: Path, name: str) -> None:
     file = path.open("a", encoding="utf-8", buffering=1)
     write_down("begin", time_of_day=time.time_ns())
     if not signing:
+        from shared import outgoing
+
         outgoing.before.append(lambda request: sign(request, name))
         outgoing.watch()
         signing = True

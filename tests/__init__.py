@@ -4,7 +4,7 @@ import os
 import signal
 
 PORTS = ("AS_PORT", "MCP_PORT", "NEIGHBOUR_PORT", "UPSTREAM_PORT")
-for name in (*PORTS, "OUT", "PAUSE", "MINE", "TRACE", "REVEAL", "MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
+for name in (*PORTS, "OUT", "PAUSE", "MINE", "ONLY", "HINT", "TRACE", "REVEAL", "MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
     os.environ.pop(name, None)
 
 # Nobody whom a test asks is certified by the world. To read its hundred certificates for every client that is made,

@@ -75,3 +75,28 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "04-15": ("client.py", "while not hmac.compare_digest(", "while False and not hmac.compare_digest("),
     "04-16": ("client.py", "    from_the_same_issuer,\n", ""),
 }
+
+ALSO: dict[str, tuple[str, str, str, str]] = {  # more that breaks a promise, and no other
+    "any callback on this computer": (
+        "04-2",
+        "auth_server.py",
+        'if without_loopback_port(ask.get("redirect_uri", "")) not in registered:',
+        'if not ask.get("redirect_uri", "").startswith("http://127.0.0.1:") '
+        'and without_loopback_port(ask.get("redirect_uri", "")) not in registered:',
+    ),
+    "a form with scopes that nobody asked for": (
+        "04-5",
+        "auth_server.py",
+        'if scope in wanted and ("scope", scope) in pairs]',
+        'if ("scope", scope) in pairs]',
+    ),
+    "a code that survives a wrong verifier": (
+        "04-6",
+        "tokens.py",
+        '    del grants[ask["code"]]  # before the rules: whoever fails one of them has used up the code\n'
+        "    for rule in CODE_RULES:\n        rule(grant, ask)\n",
+        '    for rule in CODE_RULES:\n        rule(grant, ask)\n    del grants[ask["code"]]\n',
+    ),
+    "a verifier that is too short": ("04-7", "tokens.py", "{43,128}", "{1,128}"),
+    "one audience, whatever was asked": ("04-10", "tokens.py", '"aud": grant["resource"],', '"aud": RESOURCE,'),
+}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from attacks.core import NotHere
 from attacks.hostile import overheard
@@ -17,7 +18,8 @@ from attacks.world import HOME, Remote, World
 from checks import everything, show, workplace  # noqa: F401 - everything fills the list of checks
 from checks.core import CHECKS, Check, Failed, of
 from checks.hint import LAST, hint
-from checks.run import Answer, Home, Own, each
+from checks.run import Answer, each
+from checks.worlds import Home, Own, end_of_traceback
 from shared.console import sentence_for
 from shared.stop import Stop
 from tests import mutations_01_to_04, mutations_05_to_08, scratch
@@ -28,11 +30,13 @@ from tools.catalogue import Step, all_steps, before, step_named
 MUTATIONS = mutations_01_to_04.MUTATIONS | mutations_05_to_08.MUTATIONS
 KEPT_BEFORE: dict[str, str] = {}  # promises that the step before keeps already, and why that is so
 NUMBERS = tuple(all_steps())
+OF_THE_CLIENT = ("discovery.py", "client.py", "token_file.py", "machine.py")
 
 
-def newest_only(values: Iterable[str]) -> list:
-    """What belongs to an older step is for --everything."""
-    return [pytest.param(value, marks=[] if value[:2] == NUMBERS[-1] else pytest.mark.thorough) for value in values]
+def newest_only(values: Iterable[str], every: int = 1) -> list:
+    """What belongs to an older step is for --everything; of the newest, all, or every third."""
+    newest = [value for value in values if value[:2] == NUMBERS[-1]][::every]
+    return [pytest.param(value, marks=[] if value in newest else pytest.mark.thorough) for value in values]
 
 
 def broken(step: Step, checks: Iterable[Check]) -> dict[str, str]:
@@ -60,16 +64,71 @@ def test_a_step_keeps_the_promises_of_all_before(number: str) -> None:
     assert broken(step_named(number), [check for check in CHECKS.values() if check.step < number]) == {}
 
 
-@pytest.mark.parametrize("id", newest_only(MUTATIONS))
+@pytest.mark.parametrize("id", newest_only(MUTATIONS, every=3))
 def test_one_broken_line_breaks_one_promise(id: str, tmp_path: Path) -> None:
-    name, old, new = MUTATIONS[id]
-    step = copy_of(step_named(CHECKS[id].step), tmp_path)
-    text = (step.path / name).read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
-    (step.path / name).write_text(text.replace(old, new), encoding="utf-8")
-    found = broken(step, of(step.number))
+    found = changed(CHECKS[id].step, tmp_path, MUTATIONS[id])
     assert list(found) == [id], found
     assert found[id].strip(), "the student is not told what came instead"
+
+
+def changed(number: str, folder: Path, *changes: tuple[str, str, str]) -> dict[str, str]:
+    """The promises that a step does not keep any more, once this is changed in it."""
+    step = copy_of(step_named(number), folder)
+    for name, old, new in changes:
+        text = (step.path / name).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
+        (step.path / name).write_text(text.replace(old, new), encoding="utf-8")
+    return broken(step, of(number))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("what", mutations_01_to_04.ALSO)
+def test_whoever_keeps_only_half_of_a_promise_does_not_keep_it(what: str, tmp_path: Path) -> None:
+    id, *change = mutations_01_to_04.ALSO[what]
+    found = changed(CHECKS[id].step, tmp_path, tuple(change))
+    assert list(found) == [id], found
+
+
+FORM = "    ask = once_each(await read_form(request), GRANT_NAMES)\n"
+NO_GRANTS = ("tokens.py", FORM, '    raise OAuthError("invalid_grant", "nobody gets anything")\n')
+NO_CLIENTS = ("tokens.py", FORM, '    raise OAuthError("invalid_client", "nobody gets anything", 401)\n')
+NO_GUESTS = ("bearer.py", "    for rule in BEARER_RULES:\n", "    raise bad_token()\n    for rule in BEARER_RULES:\n")
+NO_TO_EVERYBODY = {  # and how many promises of the servers may be kept nevertheless: they are about something else
+    "04 no grants": (NO_GRANTS, "04-2 04-3 04-4"),
+    "05 no guests": (NO_GUESTS, "05-2"),
+    "06 no grants": (NO_GRANTS, ""),
+    "06 no guests": (NO_GUESTS, "06-2 06-3 06-4 06-5 06-6"),
+    "07 no clients": (NO_CLIENTS, "07-5 07-6 07-7"),
+    "08 no clients": (NO_CLIENTS, "08-2 08-3 08-4"),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("what", NO_TO_EVERYBODY)
+def test_who_says_no_to_everybody_keeps_no_promise_about_whom_to_refuse(what: str, tmp_path: Path) -> None:
+    change, others = NO_TO_EVERYBODY[what]
+    found = changed(what[:2], tmp_path, change)
+    of_servers = {check.id for check in of(what[:2]) if check.file not in OF_THE_CLIENT}
+    assert of_servers - set(found) == set(others.split())
+    if "05-3" in found:
+        assert (
+            "An honest token is not let in either: POST /mcp with a token answered 401 invalid_token" in found["05-3"]
+        )
+
+
+BY_PYJWT = (
+    ("bearer.py", "    within_its_time,\n", ""),
+    (
+        "bearer.py",
+        'jwt.PyJWS().decode(token.raw, key, algorithms=["RS256"])',
+        'jwt.decode(token.raw, key, algorithms=["RS256"], leeway=LEEWAY, options={"verify_aud": False})',
+    ),
+)
+
+
+@pytest.mark.thorough
+def test_a_door_that_leaves_times_to_a_library_keeps_all_promises(tmp_path: Path) -> None:
+    assert changed("05", tmp_path, *BY_PYJWT) == {}
 
 
 def test_for_every_promise_a_line_is_known_that_breaks_it() -> None:
@@ -120,6 +179,85 @@ def test_a_client_that_cannot_be_loaded_is_a_broken_promise_and_says_where(
     (step.path / "client.py").write_text(line + "\n", encoding="utf-8")
     found = broken(step, [CHECKS["01-10"]])
     assert found["01-10"].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "old", "told"),
+    [
+        ("02-7", "client.py", "", "There is no client.py."),
+        ("02-7", "discovery.py", "", "There is no discovery.py, and client.py, line "),
+        (
+            "02-7",
+            "discovery.py",
+            "def find_server(",
+            "ImportError: cannot import name 'find_server' from 'discovery.py'",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_without_the_names_that_we_gave_it(
+    id: str, name: str, old: str, told: str, tmp_path: Path
+) -> None:
+    step = copy_of(step_named("02"), tmp_path)
+    text = (step.path / name).read_text(encoding="utf-8")
+    (step.path / name).write_text(text.replace(old, "def gone("), encoding="utf-8") if old else (
+        step.path / name
+    ).unlink()
+    why = broken(step, [CHECKS[id]])[id]
+    assert told in why and "loaded_" not in why and str(tmp_path) not in why
+
+
+TRIPS = ("tokens.py", "    for rule in CODE_RULES:\n", '    grant["nothing"]\n    for rule in CODE_RULES:\n')
+
+
+def test_where_a_server_broke_is_said_with_file_and_line(tmp_path: Path) -> None:
+    found = changed("04", tmp_path, TRIPS)
+    asked, broke = found["04-9"].splitlines()[0], found["04-9"].splitlines()[-1]
+    assert asked == "POST /token answered 500."
+    assert broke.startswith("The server broke in tokens.py, line ") and broke.endswith(": KeyError: 'nothing'")
+    assert "04-4" not in found
+
+
+TRACE = """Exception in ASGI application
+  + Exception Group Traceback (most recent call last):
+  |   File "/lib/starlette/app.py", line 7, in __call__
+  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "/x/work/step-05/bearer.py", line 41, in who_is_it
+    |     key = keys[kid]
+    |           ~~~~^^^^^
+    |   File "/lib/dict.py", line 3, in get
+    |     raise KeyError(name)
+    | KeyError: 'the kid'
+    +------------------------------------
+"""
+
+
+def test_where_it_broke_is_found_in_a_log() -> None:
+    assert end_of_traceback(TRACE, "step-05") == "bearer.py, line 41: KeyError: 'the kid'"
+    assert end_of_traceback(TRACE.replace("    | ", ""), "step-05") == "bearer.py, line 41: KeyError: 'the kid'"
+    assert end_of_traceback(TRACE, "step-04") == "" and end_of_traceback("", "step-05") == ""
+
+
+def test_what_was_asked_expected_and_came_is_said(tmp_path: Path) -> None:
+    found = changed("04", tmp_path / "plain", MUTATIONS["04-4"])
+    assert found["04-4"] == (
+        "GET /authorize with code_challenge_method=plain answered 200 (a page: Allow A test in?).\n"
+        "Expected: 303 back to the client, with iss and with error invalid_request."
+    )
+    found = changed("05", tmp_path / "audience", MUTATIONS["05-3"])
+    assert found["05-3"].startswith("It got in: POST /mcp with a token whose aud is ")
+    assert found["05-3"].endswith("Token for another audience (ATK-050), to be refused as RFC 9068 §4 says.")
+
+
+def test_what_is_said_holds_no_secret(tmp_path: Path) -> None:
+    found = changed("04", tmp_path, TRIPS)
+    assert "client_secret=…" in found["04-12"]
+    assert not [why for why in found.values() if "eyJ" in why or "code=" in why]
+
+
+def test_a_client_of_the_step_before_ends_in_a_sentence() -> None:
+    assert "(Server returned an error response)" in sentence_for(MCPError(-1, "Server returned an error response"))
 
 
 def test_a_client_without_an_end_ends_the_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +326,7 @@ def built_in(work: Path, number: str) -> Step:
 def told(step: Step, hint: int = 1) -> tuple[int, str]:
     """The exit code of a check in this process, and what it says."""
     with Home(step) as world, overheard() as rows:
-        code = show.told(step, world, hint, remembered=True)
+        code = show.told(step, world, show.Wish(hint), remembered=True)
     return code, rows[0]
 
 
@@ -244,12 +382,41 @@ def test_what_was_started_is_red_and_what_the_lesson_adds_makes_it_green(work: P
     assert "12 of 12 promises kept" in said(workplace.progress)
 
 
+def test_one_promise_can_be_asked_alone(work: Path) -> None:
+    said(lambda: workplace.start("03"))
+    with Home(built_in(work, "03")) as world, overheard() as rows:
+        assert show.told(step_named("03"), world, show.Wish(3, ("03-4", "01-1")), remembered=True) == 1
+    assert "\n1 of 2 promises kept; the others were not asked." in rows[0]
+    assert rows[0].count("def https_or_loopback") == 1 and "03-5" not in rows[0] and "still kept" not in rows[0]
+    assert workplace.remembered() == {}
+
+
+def test_a_promise_is_named_in_any_way_that_can_only_mean_it() -> None:
+    step = step_named("05")
+    assert show.named_in("05-3", step) == show.named_in("5-3", step) == show.named_in("3", step) == ("05-3",)
+    assert show.named_in("05-4, 04-1 4", step) == ("05-4", "04-1") and show.named_in("", step) == ()
+    for odd in ("05-99", "06-1", "x", "05-", "-"):
+        with pytest.raises(Stop, match="There is no promise"):
+            show.named_in(odd, step)
+
+
+def test_the_line_to_type_asks_the_same_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, theirs = step_named("05"), show.Wish(1, (), "https://as.example", "https://mcp.example/mcp")
+    elsewhere = "python -m steps check 05 --as https://as.example --mcp https://mcp.example/mcp"
+    monkeypatch.delenv("MAKELEVEL", raising=False)
+    assert theirs.command(step, 2) == f"{elsewhere} --hint 2"
+    assert show.Wish(1, ("05-3",)).command(step, 2) == "python -m steps check 05 --only 05-3 --hint 2"
+    monkeypatch.setenv("MAKELEVEL", "1")
+    assert theirs.command(step, 2, only="05-3") == f"{elsewhere} --only 05-3 --hint 2"
+    assert show.Wish(1, ("05-3",)).command(step, 2) == "make check-05 HINT=2 ONLY=05-3"
+
+
 def test_a_broken_promise_of_an_earlier_step_is_named(tmp_path: Path) -> None:
     step = copy_of(step_named("02"), tmp_path)
     text = (step.path / "mcp_server.py").read_text(encoding="utf-8").replace("[ISSUER]", "[]")
     (step.path / "mcp_server.py").write_text(text, encoding="utf-8")
     with Home(step) as world, overheard() as rows:
-        assert show.told(step, world, 1, remembered=False) == 1
+        assert show.told(step, world, show.Wish(), remembered=False) == 1
     assert (
         "Step 01: broken." in rows[0]
         and "no  01-7 " in rows[0]

@@ -11,17 +11,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from attacks.loaded import Loaded
 from attacks.world import Remote
-from tests.processes import environment, free_ports, listening, started, until
-from tools import lens, lens_rules
+from tests.processes import environment, free_ports, listening, run, started, until
+from tools import lens, lens_door, lens_rules, lens_served
 from tools.catalogue import step_named
 from tools.environment import ROOT
 from tools.lens_words import UNKNOWN, moment
@@ -55,7 +57,11 @@ def joined(*parts: object) -> str:
 
 
 @pytest.fixture
-def look(tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str, str]]:
+def look(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    monkeypatch.setattr(lens_door, "PATIENCE", 60)  # a busy machine is no server that does not answer
+
     def look(given: str | bytes, resource: str = RESOURCE) -> tuple[int, str, str]:
         file = tmp_path / "token"
         file.write_bytes(given if isinstance(given, bytes) else given.encode())
@@ -169,6 +175,45 @@ def test_offline_it_says_so_and_cannot_tell_who_signed(look: Callable) -> None:
     assert "No rule refuses it, as far as can be told here." in out
 
 
+def test_that_nobody_signed_it_is_said_first(look: Callable) -> None:
+    for name in ("none", "None"):
+        code, out, _ = look(joined({"alg": name, "typ": "JWT"}, {"sub": "mallory"}))
+        assert code == 1 and out.strip().startswith("It is not signed, for its alg is none")
+        assert re.search(rf'signed_by_our_issuer +alg is "{name}": nobody signed this', out)
+    assert "not signed" not in look(made())[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "leeway"), [("05", "7", 30), ("06", "", 0), ("06", "7", 7), ("08", "", 30), ("08", "0", 0)]
+)
+def test_serve_writes_down_what_its_servers_were_told(
+    number: str, told: str, leeway: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEEWAY", told)
+    monkeypatch.setattr(lens_served, "ROOT", tmp_path)
+    with lens_served.written_down(step_named(number)):
+        assert lens_served.told() == (number, leeway)
+    assert lens_served.told() is None
+    lens_served.place().write_text('{"step": []')
+    assert lens_served.told() is None
+
+
+@pytest.mark.parametrize(
+    ("date", "ahead"),
+    [
+        ("Sat, 21 Nov 2026 20:00:00 GMT", 600),
+        ("Sat, 21 Nov 2026 19:40:00 GMT", -600),
+        ("Sat, 21 Nov 2026 19:50:02 GMT", 0),
+        ("soon", 0),
+        ("", 0),
+        ("Sat, 21 Nov 99999 19:50:02 GMT", 0),
+    ],
+)
+def test_the_date_of_an_answer_says_what_time_it_is_there(date: str, ahead: int) -> None:
+    now = datetime(2026, 11, 21, 19, 50, tzinfo=UTC).timestamp()
+    assert lens_served.ahead_of(httpx2.Response(200, headers={"date": date}), now) == ahead
+
+
 # ── where the token goes ──────────────────────────────────────────────────────
 
 
@@ -277,6 +322,7 @@ def test_a_file_that_cannot_be_read_is_a_sentence(name: str, capsys: pytest.Capt
 LOOK = f"import sys; from tools import lens; sys.exit(lens.look(None, {ISSUER!r}, {RESOURCE!r}))"
 
 
+@pytest.mark.thorough
 def test_a_pipe_is_read() -> None:
     command = [sys.executable, "-c", LOOK]
     done = subprocess.run(command, cwd=ROOT, env=environment(), input=made(), capture_output=True, text=True)
@@ -299,14 +345,13 @@ def test_what_is_pasted_is_not_echoed_and_may_be_long() -> None:
     said = b""
     while b"Enter" not in said:
         said += os.read(master, 1024)
-    time.sleep(0.2)
     os.write(master, token.encode() + b"\r")
     try:
         while more := os.read(master, 65536):
             said += more
     except OSError:
         pass  # the other end is closed
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     os.close(master)
     assert b"alice" in said and token[:30].encode() not in said
 
@@ -320,7 +365,7 @@ def servers() -> Iterator[Remote]:
         assert until(lambda: process.poll() is not None or len({row.split()[0] for row in listening()}) == 3)
         yield world
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_the_servers_that_run_are_asked(servers: Remote, look: Callable) -> None:
@@ -342,3 +387,24 @@ def test_a_changed_token_and_one_of_an_unknown_key_differ(servers: Remote, look:
     head, claims, signature = servers.access_token().split(".")
     assert "did not sign this" in look(f"{head}.{claims}.{signature[:-8]}AAAAAAAA")[1]
     assert 'the issuer shows no key "k"; it shows "' in look(made())[1]
+
+
+def test_what_serve_was_told_counts(servers: Remote, look: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    just_expired = made(exp=int(time.time()) - 10)
+    assert state_of("within_its_time", look(just_expired)[1]) == "ok"
+    monkeypatch.setattr(lens_door, "ISSUER", ISSUER)
+    monkeypatch.setattr(lens_door, "RESOURCE", RESOURCE)
+    monkeypatch.setattr(lens_served, "told", lambda: ("06", 0))
+    _, out, _ = look(just_expired)
+    assert state_of("within_its_time", out) == "refused" and "two clocks may differ by 0 seconds" in out
+    assert "LEEWAY is 0 seconds for the servers of step 06 that run." in out
+
+
+@pytest.mark.thorough
+def test_the_clock_of_the_servers_counts(servers: Remote, look: Callable) -> None:
+    token = servers.access_token()
+    assert run("expire").code == 0
+    assert until(lambda: "ahead of this computer's, and counts here" in look(token)[1])
+    code, out, _ = look(token)
+    assert (code, state_of("within_its_time", out)) == (1, "refused")
+    assert f"Asked for its tools, {RESOURCE} says 401 Unauthorized." in out

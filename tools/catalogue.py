@@ -55,6 +55,10 @@ class Step:
         return Path(os.environ.get("OUT") or ROOT / "out").absolute() / f"step-{self.number}"
 
     @property
+    def called(self) -> str:
+        return f"step {self.number}"
+
+    @property
     def files(self) -> list[str]:
         return [name for name in FILES if (self.path / name).is_file()]
 
@@ -75,6 +79,31 @@ class Step:
         return [known[name] for name in self.servers]
 
 
+@dataclass(frozen=True)
+class Programs(Step):
+    """The finished programs, for whoever asks for them as for a step: attacks, and what goes over the wire."""
+
+    @property
+    def called(self) -> str:
+        return self.title
+
+    @property
+    def files(self) -> list[str]:
+        found = (path for name in PROGRAMS for path in (ROOT / name).rglob("*.py"))
+        return sorted(path.relative_to(ROOT).as_posix() for path in found if not path.name.startswith("__"))
+
+
+PROGRAMS = ("auth_server", "mcp_server", "client")
+FINISHED = Programs(
+    number="finished",
+    folder=".",
+    title="the finished programs",
+    thesis="what the steps lead to",
+    servers=[],
+    place=".",
+)
+
+
 def all_steps(root: Path = ROOT) -> dict[str, Step]:
     found = tomllib.loads((root / "steps" / "steps.toml").read_text(encoding="utf-8"))
     return {number: Step(number=number, **about) for number, about in found.items()}
@@ -85,6 +114,11 @@ def step_named(number: str) -> Step:
     if number.zfill(2) not in steps:
         raise Stop(f"There is no step {number!r}. There are: {', '.join(steps)}.")
     return steps[number.zfill(2)]
+
+
+def attackable(number: str) -> Step:
+    """A step, or the finished programs."""
+    return FINISHED if number == FINISHED.number else step_named(number)
 
 
 def mine(step: Step) -> Step:

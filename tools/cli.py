@@ -13,7 +13,7 @@ from types import ModuleType
 from shared import addresses, browser, console, pace
 from shared.running import running, turn_clocks
 from shared.serving import check_free
-from tools import carry, catalogue, clock, control, environment, lessons, trace
+from tools import carry, catalogue, clock, control, environment, lens_served, lessons, trace
 from tools.catalogue import Step
 from tools.trace import telling
 
@@ -38,6 +38,9 @@ def run_step(asked: argparse.Namespace) -> None:
         os.environ["PAUSE"] = "1"
     if pace.wanted():
         pace.begin(telling.fact, lambda seconds: let_it_not_have_passed(step, seconds))
+    elif addresses.switched_on("PAUSE"):
+        why = "Nothing stops here, whatever PAUSE says: this is no terminal, so nobody can press Enter."
+        console.err.print(why, soft_wrap=True)
     programs, traced = step.programs(), trace.Traced()
     check_free([program.port for program in programs])
     try:
@@ -67,7 +70,7 @@ def programs_here(step: Step) -> list[ModuleType]:
 
 def serve_step(asked: argparse.Namespace) -> None:
     step = chosen(asked)
-    with running(step.programs()), control.at_hand(step):
+    with running(step.programs()), control.at_hand(step), lens_served.written_down(step):
         needed = [*PORTS, OPERATORS] if OPERATORS in step.secrets else PORTS
         ports = [f"{name}={os.environ[name]}" for name in needed if name in os.environ]
         python = environment.PYTHON.relative_to(environment.ROOT).as_posix()
@@ -108,7 +111,7 @@ def check_step(asked: argparse.Namespace) -> None:
     from checks import show
 
     number = catalogue.step_named(asked.step).number
-    sys.exit(show.check(number, asked.hint, asked.issuer, asked.resource))
+    sys.exit(show.check(number, asked.hint, asked.issuer, asked.resource, asked.only or os.environ.get("ONLY")))
 
 
 def start_step(asked: argparse.Namespace) -> None:
@@ -147,7 +150,7 @@ def examine(_: argparse.Namespace) -> None:
 def attack_step(asked: argparse.Namespace) -> None:
     from attacks import show
 
-    number = catalogue.step_named(asked.step).number
+    number = catalogue.attackable(asked.step).number
     if asked.issuer or asked.resource:
         issuer, resource = asked.issuer or addresses.ISSUER, asked.resource or addresses.RESOURCE
         sys.exit(show.servers(number, issuer, resource, asked.ids))
@@ -247,6 +250,7 @@ VERBS = {  # verb: what it does, the sentence about it, whether it needs a step,
         True,
         (
             (("--hint",), {"type": int, "choices": (1, 2, 3), "default": 1, "help": "how much to tell; 3: the code"}),
+            (("--only",), {"metavar": "PROMISE", "help": "only this one, like 05-3, or several: 05-3,05-4"}),
             AS,
             MCP,
         ),

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from shared import addresses, console
 from shared.shortening import without_tokens
-from tools import lens_rules
+from tools import lens_door, lens_rules
 from tools.lens_words import HEADER_WORDS, MOMENTS, UNKNOWN, WORDS, moment
 
 NOBODY_REFUSES, REFUSED, NO_TOKEN = 0, 1, 2
@@ -53,11 +53,14 @@ def look(source: str | None = None, issuer: str | None = None, resource: str | N
     except NoToken as no:
         console.err.print(Text(str(no), "red"), soft_wrap=True)
         return NO_TOKEN
+    if lens_rules.unsigned(taken):
+        why = "It is not signed, for its alg is none: anybody can write such a token. RFC 8725 §2.1"
+        console.line((f"\n{why}", "bold red"), indent="")
     show(taken)
-    door = lens_rules.Door(issuer or addresses.ISSUER, resource or addresses.RESOURCE)
+    door = lens_door.Door(issuer or addresses.ISSUER, resource or addresses.RESOURCE)
     verdicts = asyncio.run(lens_rules.judge(taken, door))
     show_verdicts(verdicts, door)
-    for row in lens_rules.at_the_door(taken.raw, door):
+    for row in lens_door.at_the_door(taken.raw, door):
         console.line(row)
     return REFUSED if any(verdict.state == lens_rules.REFUSED for verdict in verdicts) else NOBODY_REFUSES
 
@@ -111,13 +114,13 @@ def pasted() -> str:
         import getpass
 
         return getpass.getpass(PASTE)
-    print(PASTE, end="", file=sys.stderr, flush=True)
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     quiet = [*before[:3], before[3] & ~(termios.ECHO | termios.ICANON), *before[4:]]
     said = b""
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, quiet)
+        print(PASTE, end="", file=sys.stderr, flush=True)  # from here on nothing is echoed, however soon it comes
         while not said.strip() or said[-1:] not in b"\r\n\x04":
             more = sys.stdin.buffer.raw.read(1)
             if not more or more == b"\x04" or len(said) > LARGEST:
@@ -236,10 +239,11 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text)} characters)"
 
 
-def show_verdicts(verdicts: list[lens_rules.Verdict], door: lens_rules.Door) -> None:
+def show_verdicts(verdicts: list[lens_rules.Verdict], door: lens_door.Door) -> None:
     colours = {lens_rules.OK: "green", lens_rules.REFUSED: "bold red", lens_rules.CANNOT_TELL: "yellow"}
     console.title(f"What step 05 says of it, at {door.resource}, for {door.issuer}")
-    console.line((door.found, "dim"))
+    for row in (door.found, *door.odd):
+        console.line((row, "dim"))
     for verdict in verdicts:
         section = f". {verdict.section}" if verdict.section else ""
         console.line(

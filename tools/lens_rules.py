@@ -1,37 +1,23 @@
-"""The rules of step 05, each asked about one token, with the sentence of why; and the servers, where they run."""
+"""The rules of step 05, each asked about one token, with the sentence of why."""
 
-import contextlib
 import inspect
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import httpx2
 
 from attacks.loaded import Loaded
-from shared.addresses import LOOPBACK_HOSTS
-from shared.shortening import shown_header, without_tokens
+from tools import lens_door
 from tools.catalogue import step_named
+from tools.clock import Clock
+from tools.lens_door import Door, find_issuer, find_time
 from tools.lens_words import away
 
 OK, REFUSED, CANNOT_TELL = "ok", "refused", "cannot tell"
-PATIENCE = 3  # seconds
-NEWEST = "2026-07-28"
-META = {
-    "io.modelcontextprotocol/protocolVersion": NEWEST,
-    "io.modelcontextprotocol/clientInfo": {"name": "lens", "version": "0"},
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
-LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}
-MCP_HEADERS = {
-    "Accept": "application/json, text/event-stream",
-    "MCP-Protocol-Version": NEWEST,
-    "Mcp-Method": "tools/list",
-}
 Rule = Callable[[object], Awaitable[bool]]
 
 
@@ -39,16 +25,6 @@ class Token(Protocol):
     raw: str
     header: dict
     claims: dict
-
-
-@dataclass
-class Door:
-    """Where the token is to be tried: for this issuer, at this resource."""
-
-    issuer: str
-    resource: str
-    metadata_url: str = ""  # where the issuer's metadata is, if it answers
-    found: str = ""  # a sentence: who answers
 
 
 @dataclass(frozen=True)
@@ -71,10 +47,13 @@ async def judge(token: Token, door: Door) -> list[Verdict]:
     with Loaded(step_named("05")) as loaded:
         bearer = loaded.module("bearer")
         bearer.ISSUER, bearer.RESOURCE = door.issuer, door.resource
-        async with httpx2.AsyncClient(timeout=PATIENCE) as http:
+        async with httpx2.AsyncClient(timeout=lens_door.PATIENCE) as http:
             bearer.log = logging.Logger("lens", logging.CRITICAL)
             bearer.http = http
             await find_issuer(http, door)
+            await find_time(http, door)
+            bearer.LEEWAY, bearer.time = door.leeway, Clock()
+            bearer.time.ahead = door.ahead
             if door.metadata_url:
                 bearer.SERVER_METADATA = door.metadata_url
             else:
@@ -148,6 +127,8 @@ def of_signature(token: Token, bearer: ModuleType, ok: bool) -> str:
     kid, algorithm, known = token.header.get("kid"), token.header.get("alg"), bearer.issuer_keys.known
     if ok:
         return f"the issuer's key {said(kid)} signed exactly this"
+    if unsigned(token):
+        return f"alg is {said(algorithm)}: nobody signed this"
     if not isinstance(kid, str):
         return f"kid is {said(kid)}: it does not say which key signed it"
     if known and kid not in known:
@@ -155,6 +136,11 @@ def of_signature(token: Token, bearer: ModuleType, ok: bool) -> str:
     if algorithm != "RS256":
         return f"alg is {said(algorithm)}, and only RS256 counts, whatever the token says"
     return "the issuer's key did not sign this: it was changed afterwards, or somebody else made it"
+
+
+def unsigned(token: Token) -> bool:
+    """RFC 7519 §6: an unsecured JWT. Whoever wants to can write one."""
+    return str(token.header.get("alg", "")).lower() == "none"
 
 
 def of_claims(token: Token, _: ModuleType, ok: bool) -> str:
@@ -190,11 +176,11 @@ def of_audience(token: Token, bearer: ModuleType, ok: bool) -> str:
 
 def of_time(token: Token, bearer: ModuleType, ok: bool) -> str:
     now, begins = bearer.time.time(), max(token.claims["iat"], token.claims.get("nbf", 0))
-    ends, leeway = away(token.claims["exp"]), f"two clocks may differ by {bearer.LEEWAY} seconds"
+    ends, leeway = away(token.claims["exp"], now), f"two clocks may differ by {bearer.LEEWAY} seconds"
     if ok:
         return f"it expires {ends}" if token.claims["exp"] > now else f"it expired {ends}; {leeway}"
     if begins - bearer.LEEWAY > now:
-        return f"it begins {away(begins)}; {leeway}"
+        return f"it begins {away(begins, now)}; {leeway}"
     return f"it expired {ends}; {leeway}"
 
 
@@ -207,59 +193,3 @@ SENTENCES: dict[str, Callable[[Token, ModuleType, bool], str]] = {
     "made_for_us": of_audience,
     "within_its_time": of_time,
 }
-
-
-# ── the servers ───────────────────────────────────────────────────────────────────────────────────
-
-
-async def find_issuer(http: httpx2.AsyncClient, door: Door) -> None:
-    """Where the metadata is that names the keys: RFC 8414 §3.1, and OpenID Connect's two places after it."""
-    door.found = f"Offline: no authorization server answers at {door.issuer}."
-    for url in metadata_urls(door.issuer):
-        try:
-            answer = await http.get(url)
-        except (httpx2.HTTPError, httpx2.InvalidURL):
-            return
-        with contextlib.suppress(ValueError, RecursionError):
-            if answer.status_code == 200 and isinstance(answer.json(), dict):
-                door.metadata_url = url
-                door.found = f"The keys are those that {door.issuer} shows now."
-                return
-        door.found = f"Somebody answers at {door.issuer}, but shows no metadata of an authorization server."
-
-
-def metadata_urls(issuer: str) -> list[str]:
-    parts = urlsplit(issuer)
-    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-    urls = [f"{origin}/.well-known/{name}{path}" for name in ("oauth-authorization-server", "openid-configuration")]
-    return urls + [f"{origin}{path}/.well-known/openid-configuration"] * bool(path)
-
-
-def at_the_door(raw: str, door: Door) -> Iterator[str]:
-    """What the MCP server itself answers, asked with this token for its tools. A stranger does not get the token."""
-    parts = urlsplit(door.resource)
-    if parts.scheme != "https" and parts.hostname not in ("localhost", *LOOPBACK_HOSTS):
-        yield "The MCP server is not asked: a token goes over https, or does not leave this computer."
-        return
-    try:
-        with httpx2.Client(timeout=PATIENCE) as http:
-            if not says_it_is(http, door.resource):
-                yield f"Who answers at {door.resource} does not say that it is this resource: it is not asked."
-                return
-            headers = MCP_HEADERS | {"Authorization": f"Bearer {raw}"}
-            answer = http.post(door.resource, json=LIST_TOOLS, headers=headers)
-    except (httpx2.HTTPError, httpx2.InvalidURL):
-        yield f"Offline: no MCP server answers at {door.resource}."
-        return
-    yield f"Asked for its tools, {door.resource} says {answer.status_code} {answer.reason_phrase}."
-    for challenge in answer.headers.get_list("www-authenticate"):
-        yield f"  www-authenticate: {without_tokens(shown_header('www-authenticate', challenge))}"
-
-
-def says_it_is(http: httpx2.Client, resource: str) -> bool:
-    """RFC 9728 §3.3: its metadata names this very resource."""
-    parts = urlsplit(resource)
-    url = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource{parts.path.rstrip('/')}"
-    with contextlib.suppress(ValueError, RecursionError, AttributeError):
-        return http.get(url).json().get("resource") == resource
-    return False

@@ -65,10 +65,10 @@ def moment(value: object) -> str:
         return "on no calendar" + (": milliseconds instead of seconds?" if value > MILLISECONDS else "")
 
 
-def away(value: float) -> str:
-    """`in 9 minutes`, `3 minutes ago`."""
+def away(value: float, now: float | None = None) -> str:
+    """`in 9 minutes`, `3 minutes ago`; from now, if no other moment is named."""
     try:
-        seconds = value - time.time()
+        seconds = value - (time.time() if now is None else now)
         how_far = abs(seconds)
         size, unit = next((size, unit) for limit, size, unit in UNITS if how_far < limit)
     except (OverflowError, StopIteration):
