@@ -1,9 +1,12 @@
 """Groups A, B, F, G, H and I, where the client answers: to servers and browsers that are not what they seem."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import httpx2
 
+from attacks import programs_client
 from attacks.core import (
     NotHere,
     Verdict,
@@ -35,7 +38,9 @@ from attacks.hostile import (
     stopped_with,
     walk,
 )
+from attacks.programs import Finished
 from attacks.world import InProcess, World
+from shared import console
 from shared.addresses import ISSUER, RESOURCE
 from shared.browser import waiting_for_redirect
 
@@ -108,21 +113,32 @@ def error_of_another_server(world: World) -> Verdict:
 @attack("ATK-107", "Step-up loop", "MCP Step-Up Authorization Flow", "C", stopped_from="06")
 def step_up_loop(world: World) -> Verdict:
     """Whatever a person allows is never enough. The client asks twice, gives up, and remembers that."""
-    client = client_of(world)
-    if not hasattr(client, "step_up"):
-        raise NotHere("no step-up")
     challenge = 'Bearer error="insufficient_scope", scope="mcp:exec:workflows:rebalance"'
-    net = honest_net().at(RESOURCE, {}, 403, **{"WWW-Authenticate": challenge})
-    give_a_browser(client, net)
-    session = client.Session(metadata(), {"client_id": "c-1"}, {"mcp:tools:sentiment"}, TOKENS)
-    first = ended(lambda: client.call(net.http, session, "rebalance", portfolio={}))
+    net = honest_net()
+    call_rebalance = caller(world, net)
+    net.at(RESOURCE, {}, 403, **{"WWW-Authenticate": challenge})
+    first = ended(call_rebalance)
     asked = len(net.visited)
-    again = ended(lambda: client.call(net.http, session, "rebalance", portfolio={}))
+    again = ended(call_rebalance)
     if asked > 2 or len(net.visited) > asked:
         return got_in(f"the user was asked {len(net.visited)} times")
     if asked == 0 or any("sentiment" not in url or "rebalance" not in url for url in net.visited):
         return otherwise("the user was not asked for what they had and what is needed")
     return worst(stopped_with(first), stopped_with(again))
+
+
+def caller(world: World, net: Net) -> Callable[[], object]:
+    """The client with a first token, about to call a tool."""
+    if isinstance(world, Finished):
+        programs_client.walk(world, net, [honest_visit])
+        net.visited.clear()
+        return lambda: programs_client.call(world, net, "rebalance", [honest_visit])
+    client = client_of(world)
+    if not hasattr(client, "step_up"):
+        raise NotHere("no step-up")
+    give_a_browser(client, net)
+    session = client.Session(metadata(), {"client_id": "c-1"}, {"mcp:tools:sentiment"}, TOKENS)
+    return lambda: client.call(net.http, session, "rebalance", portfolio={})
 
 
 @attack(
@@ -134,21 +150,26 @@ def step_up_loop(world: World) -> Verdict:
 )
 def steered_elsewhere(world: World) -> Verdict:
     """Whoever is told a secret can use it. So nobody is but the server that it belongs to, whoever is named."""
-    client_of(world)
-    if "machine.py" not in world.step.files:
-        raise NotHere("no machine")
+    if not isinstance(world, Finished):
+        client_of(world)
+        if "machine.py" not in world.step.files:
+            raise NotHere("no machine")
     lists = ([EVIL], [EVIL, ISSUER], [f"{ISSUER}/"], [ISSUER.upper()])
     return worst(*(steered(world, evil_net().at(PRM_URL, PRM | {"authorization_servers": one})) for one in lists))
 
 
 def steered(world: World, net: Net) -> Verdict:
     """The machine's walk, with nobody in reach but those on this net."""
-    machine = world.loaded.module("machine")
-    machine.httpx2 = SimpleNamespace(Client=lambda **_: net.http)
-    words = ended(machine.main)
-    if sent := [request for request in net.asked if request.method == "POST" and str(request.url) != RESOURCE]:
-        return got_in(f"credentials went to {sent[0].url}")
-    return stopped_with(words)
+    if isinstance(world, Finished):
+        words = ended(lambda: programs_client.machine_walk(world, net))
+    else:
+        machine = world.loaded.module("machine")
+        machine.httpx2 = SimpleNamespace(Client=lambda **_: net.http)
+        words = ended(machine.main)
+    sent = [str(request.url) for request in net.asked if request.method == "POST" and str(request.url) != RESOURCE]
+    if any(not url.startswith(f"{ISSUER}/") for url in sent):
+        return got_in(f"credentials went to {sent[0]}")
+    return as_specified("its own server, which was named too") if sent else stopped_with(words)
 
 
 @attack(
@@ -170,6 +191,8 @@ def credentials_elsewhere(world: World) -> Verdict:
         return got_in("the new server was told what the old one had given")
     if words or f"{EVIL}/register" not in now.urls():
         return otherwise(words or "the client did not register anew")
+    if isinstance(world, Finished):
+        return as_specified("registered anew")
     if hasattr(client := client_of(world), "token_file"):
         client.token_file.keep(ISSUER, OLD_CLIENT, OLD_TOKENS)
         if any(client.token_file.kept(EVIL)):
@@ -180,9 +203,8 @@ def credentials_elsewhere(world: World) -> Verdict:
 @attack("ATK-158", "XSS at the client's callback page", "OAuth 2.1 §7.11", "C", stopped_from="04")
 def markup_at_the_callback(world: World) -> Verdict:
     """The page in the browser repeats nothing, and the terminal shows text as text."""
-    client_of(world)
     brought = {name: MARKUP for name in ("error", "error_description", "state", MARKUP)}
-    with waiting_for_redirect() as callback:
+    with callback_page(world) as callback:
         pages = [httpx2.get(callback.uri, params=brought), httpx2.get(f"{callback.uri}/{MARKUP}")]
     foreign, own = bringing(code=None, state="x", error="a stranger's"), bringing(code=None, error=MARKUP + ESCAPE)
     with overheard() as said:
@@ -194,6 +216,21 @@ def markup_at_the_callback(world: World) -> Verdict:
     if "a stranger's" in words + said[0]:
         return otherwise("the client showed what came without its state")
     return stopped_with(words)
+
+
+@contextmanager
+def callback_page(world: World) -> Iterator[object]:
+    """The page where the client waits for its user, on a real socket."""
+    if not isinstance(world, Finished):
+        client_of(world)
+        with waiting_for_redirect() as callback:
+            yield callback
+        return
+    callback = world.loaded.module("client.callback").Callback(console.note, browser=False)
+    try:
+        yield callback
+    finally:
+        callback.close()
 
 
 @attack("ATK-163", "User denies", "OAuth 2.1 §4.1.2.1", "AS, C", stopped_from="04")

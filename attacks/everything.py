@@ -3,6 +3,8 @@
 from attacks import (  # noqa: F401
     assertions,
     audience,
+    beyond,
+    beyond_client,
     client_authentication,
     client_rows,
     code_and_pkce,

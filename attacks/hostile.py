@@ -11,7 +11,9 @@ import httpx2
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from attacks.core import NotHere, Verdict, as_specified, otherwise
+from attacks import programs_client
+from attacks.core import NotHere, Verdict, as_specified, json_object, otherwise
+from attacks.programs import Finished
 from attacks.world import CALLBACK, InProcess, World
 from shared import console
 from shared.addresses import ISSUER, RESOURCE
@@ -20,7 +22,7 @@ from shared.stop import Stop
 PRM_URL = RESOURCE.removesuffix("/mcp") + "/.well-known/oauth-protected-resource/mcp"
 PRM = {"resource": RESOURCE, "authorization_servers": [ISSUER], "scopes_supported": ["mcp:tools:sentiment"]}
 EVIL = "https://evil.example"
-TOKENS = {"access_token": "a token", "token_type": "Bearer", "expires_in": 600, "scope": "mcp:tools:sentiment"}
+TOKENS = {"access_token": "a-token", "token_type": "Bearer", "expires_in": 600, "scope": "mcp:tools:sentiment"}
 Visit = Callable[[dict[str, str]], dict[str, str]]
 TRIPPED = "tripped over "
 
@@ -45,7 +47,8 @@ def metadata_url(server: str = ISSUER) -> str:
 class Net:
     """Everything the client can reach. It answers by URL, 404 otherwise, and remembers who was asked for what."""
 
-    def __init__(self) -> None:
+    def __init__(self, resource: str = RESOURCE) -> None:
+        self.resource = resource
         self.answers: dict[str, httpx2.Response] = {}
         self.asked: list[httpx2.Request] = []
         self.visited: list[str] = []
@@ -54,7 +57,16 @@ class Net:
     def answer(self, request: httpx2.Request) -> httpx2.Response:
         request.read()
         self.asked.append(request)
-        return self.answers.get(str(request.url), httpx2.Response(404))
+        if str(request.url) == self.resource and self.lets_in(request):
+            return httpx2.Response(200, json={"jsonrpc": "2.0", "id": 1, "result": {}})
+        found = self.answers.get(str(request.url), httpx2.Response(404))
+        return httpx2.Response(found.status_code, headers=found.headers, content=found.content)
+
+    def lets_in(self, request: httpx2.Request) -> bool:
+        """Whoever shows a token that can be had here; unless the answer is another one whatever is shown."""
+        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+        given = [json_object(answer).get("access_token") for answer in self.answers.values()]
+        return bool(shown) and shown in given and self.answers[self.resource].status_code == 401
 
     def at(self, url: str, document: object, status: int = 200, **headers: str) -> "Net":
         self.answers[url] = httpx2.Response(status, json=document, headers=headers)
@@ -157,6 +169,8 @@ def walk(world: World, net: Net, *visits: Visit, keep: bool = False) -> str:
 
     With `keep` it remembers where it has registered before.
     """
+    if isinstance(world, Finished):
+        return ended(lambda: programs_client.walk(world, net, list(visits) or [honest_visit], keep))
     client = client_of(world)
     give_a_browser(client, net, *visits)
     if not keep:

@@ -19,11 +19,11 @@ from attacks.core import (
     attack,
     denied,
     denied_at_the_door,
-    got_in,
     json_object,
     otherwise,
     worst,
 )
+from attacks.endpoints import ended_for_whoever_asks
 from attacks.hostile import EVIL, standing_in
 from attacks.world import REBALANCE, InProcess, World
 
@@ -68,7 +68,7 @@ def by_issuer(world: World, claims: dict, **header: object) -> str:
     if not isinstance(world, InProcess):
         raise NotHere("needs the key of the authorization server")
     usual = jwt.get_unverified_header(world.signed(world.claims()))
-    return rs256(usual | header, claims, world.token_room.signing_key)
+    return rs256(usual | header, claims, world.signing_key)
 
 
 def own_public_key(kid: str) -> dict:
@@ -143,7 +143,9 @@ def public_key_as_secret(world: World) -> Verdict:
     for found in published(world):
         key = jwt.PyJWK(found).key
         secrets += [json.dumps(found).encode(), json.dumps(found, separators=(",", ":")).encode()]
-        for form in (serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1):
+        forms = [serialization.PublicFormat.SubjectPublicKeyInfo]
+        forms += [serialization.PublicFormat.PKCS1] * (found["kty"] == "RSA")
+        for form in forms:
             pem = key.public_bytes(serialization.Encoding.PEM, form)
             secrets += [pem, pem.strip(), key.public_bytes(serialization.Encoding.DER, form)]
     return outside(world, *(hs256(header, claims | {"sub": "mallory"}, secret) for secret in secrets))
@@ -269,10 +271,10 @@ def revoked(world: World) -> Verdict:
     used = world.list_tools(f"Bearer {tokens['access_token']}")
     if used.status_code != 200:
         return denied_at_the_door(used, 401, "invalid_token")
-    if answer.status_code == 200:
-        return got_in("it is said to be revoked, and opens the door")
     if tokens["expires_in"] > 900:
-        return otherwise("it cannot be revoked, and lives for more than a quarter of an hour")
+        return otherwise("it opens the door for more than another quarter of an hour")
+    if answer.status_code == 200:
+        return ended_for_whoever_asks(world, tokens["access_token"])
     return denied(answer, (400, "unsupported_token_type"))
 
 

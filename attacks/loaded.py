@@ -6,6 +6,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import ModuleType
 from unittest import mock
 
@@ -17,6 +18,11 @@ from tools.clock import Clock
 numbers = itertools.count()
 one_key = functools.cache(rsa.generate_private_key)
 Rule = Callable[..., object]
+
+
+def cheap_keys() -> AbstractContextManager:
+    """While it is entered, every RSA key is the same one."""
+    return mock.patch.object(rsa, "generate_private_key", one_key)
 
 
 class Loaded:
@@ -39,7 +45,7 @@ class Loaded:
 
     def module(self, name: str) -> ModuleType:
         """One module, and with it those that it imports. Making an RSA key each time would only take time."""
-        with mock.patch.object(rsa, "generate_private_key", one_key):
+        with cheap_keys():
             found = importlib.import_module(f"{self.name}.{name}")
         for module in self.modules():
             if getattr(module, "time", None) is time:
@@ -50,7 +56,7 @@ class Loaded:
         return [module for name, module in sys.modules.items() if name.startswith(f"{self.name}.")]
 
     def all_modules(self) -> list[ModuleType]:
-        return [self.module(name.removesuffix(".py")) for name in self.step.files]
+        return [self.module(name.removesuffix(".py").replace("/", ".")) for name in self.step.files]
 
     def rules(self) -> dict[str, tuple[str, Rule]]:
         """Every rule by its name, with the name of the tuple that it stands in."""

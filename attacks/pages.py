@@ -35,7 +35,8 @@ def clickjacking(world: World) -> Verdict:
     fields = world.page(ask)
     pages = [
         world.auth.get("/authorize", params=ask),
-        world.auth.post("/consent", data=fields | WRONG),
+        world.wrong_password(ask),
+        world.browser().get("/authorize", params=ask),
         world.auth.get("/authorize", params=ask | {"client_id": "nobody"}),
         world.auth.post("/consent", data=fields | {"request": "none"}),
         world.auth.post("/consent", data=fields | {"decision": "deny"}),
@@ -60,9 +61,8 @@ def consent_bypass(world: World) -> Verdict:
     fields = world.page(ask)
     other = world.browser()
     link = other.get("/consent", params={"approve": "1"} | fields | BOB)
-    by_link = as_specified("405") if link.status_code == 405 else otherwise(f"a link answers {link.status_code}")
     verdict = worst(
-        got_in("a link was enough") if let_in(link) else by_link,
+        as_specified("405") if link.status_code == 405 else denied_with_page(link),
         denied_with_page(other.post("/consent", data=BOB)),
         denied_with_page(other.post("/consent", data=fields | BOB)),
         denied_with_page(other.post("/consent", data=fields | BOB | {"decision": "deny"})),
@@ -103,7 +103,7 @@ def markup_on_the_page(world: World) -> Verdict:
     fields = world.page(ask)
     pages = [
         world.auth.get("/authorize", params=ask),
-        world.auth.post("/consent", data=fields | WRONG | {"username": IMAGE, "scope": [SENTIMENT, SCRIPT]}),
+        world.wrong_password(ask, username=IMAGE, scope=[SENTIMENT, SCRIPT]),
         world.auth.post("/consent", data=fields | {"request": IMAGE}),
         *(world.auth.get("/authorize", params=ask | {name: SCRIPT}) for name in ("client_id", "redirect_uri")),
     ]

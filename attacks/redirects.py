@@ -112,11 +112,11 @@ def open_redirector(world: World) -> Verdict:
     client_id = world.register(redirect_uris=[PHISH])["client_id"]
     ask = world.ask(client_id, redirect_uri=PHISH)
     wrong = ({"scope": "nonsense"}, {"response_type": "token"}, {"code_challenge": "abc"}, {"resource": "nonsense"})
-    answers = [world.auth.get("/authorize", params=ask | change) for change in wrong]
-    answers.append(world.auth.get("/authorize", params=[*ask.items(), ("state", "twice")]))
+    nobody_yet = world.browser()
+    answers = [nobody_yet.get("/authorize", params=ask | change) for change in wrong]
+    answers.append(nobody_yet.get("/authorize", params=[*ask.items(), ("state", "twice")]))
     somebody, victim = world.browser(), world.browser()
-    denials = [world.consent(ask, "nobody", decision="deny")]
-    denials.append(victim.post("/consent", data=world.page(ask, somebody) | {"decision": "deny"}))
+    denials = [world.cancel(ask), world.cancel(ask, opened=somebody, answered=victim)]
     verdict = worst(*map(denied_with_page, answers + denials))
     if not all("phish.example" in answer.text for answer in answers):
         return worst(verdict, otherwise("the page does not name the host"))

@@ -9,10 +9,12 @@ import httpx2
 from attacks import everything  # noqa: F401 - fills the catalogue
 from attacks.core import Attack, NotHere, Outcome, Verdict, in_order, otherwise
 from attacks.loaded import Rule
+from attacks.programs import Finished
 from attacks.world import InProcess, Remote, World, listening_to_logs
 from shared import console
+from tools.catalogue import FINISHED
 
-MATRIX = ("04", "05", "06", "07", "08")
+MATRIX = ("04", "05", "06", "07", "08", FINISHED.number)
 AN_HOUR = 3600  # seconds
 
 
@@ -103,7 +105,7 @@ def noticed(rule: Rule, said_no: set[str]) -> Rule:
             raise
         if hasattr(answer, "__await__"):
             return awaited(answer, rule, said_no)
-        if answer is False:
+        if answer is False or (isinstance(answer, str) and answer):  # or a sentence that says why not
             said_no.add(rule.__name__)
         return answer
 
@@ -124,15 +126,22 @@ async def awaited(answer: object, rule: Rule, said_no: set[str]) -> object:
 # ── the three questions ───────────────────────────────────────────────────────────────────────────
 
 
+def world_of(number: str, raise_server_exceptions: bool = False) -> InProcess:
+    """A step, or the finished programs; loaded anew, so that their rules can be changed."""
+    return (Finished if number == FINISHED.number else functools.partial(InProcess, number))(
+        raise_server_exceptions=raise_server_exceptions
+    )
+
+
 def step(number: str, attacks: Iterable[Attack] | None = None, harmless: bool = True) -> list[Result]:
     """How far each attack gets at one step."""
-    with InProcess(number, raise_server_exceptions=False) as world:
+    with world_of(number) as world:
         return list(against(world, attacks, harmless))
 
 
 def rules_of(number: str) -> dict[str, str]:
     """The tuple that each rule stands in, by the rule's name."""
-    with InProcess(number) as world:
+    with world_of(number) as world:
         return {rule: policy for rule, (policy, _) in world.loaded.rules().items()}
 
 
@@ -143,7 +152,7 @@ def without(number: str, rule: str, candidates: list[Attack] | None = None) -> l
         candidates = [result.attack for result in found if rule in result.said_no and was_stopped(result)]
     if not candidates:
         return []
-    with InProcess(number, raise_server_exceptions=False) as world:
+    with world_of(number) as world:
         world.loaded.without(rule)
         return [result for result in against(world, candidates, harmless=False) if not was_stopped(result)]
 

@@ -9,6 +9,7 @@ from attacks.run import Result
 from attacks.world import Remote
 from shared.console import drawable, line, note, title
 from shared.stop import Stop
+from tools.catalogue import attackable
 from tools.environment import ROOT
 
 MATRIX_FILE = ROOT / "attacks" / "MATRIX.md"
@@ -24,7 +25,7 @@ what the answer must be in the section named beside it. AS: authorization server
 | **in** | it got in |
 | no | refused, exactly as the specification wants it |
 | other | refused in another way, or without the effect that the specification asks for |
-| – | what it attacks is not offered at this step |
+| – | what it attacks is not offered at this step, or not promised |
 
 """
 
@@ -40,7 +41,7 @@ def step(number: str, ids: list[str]) -> int:
     """All attacks against one step. The exit code tells whether one of them broke what the step promises."""
     check_attackable(number)
     attacks = chosen(ids)
-    title(f"Attacks against step {number}")
+    title(f"Attacks against {attackable(number).called}")
     return told(number, run.step(number, attacks))
 
 
@@ -68,7 +69,7 @@ def told(number: str, results: Iterable[Result]) -> int:
             failures.append(result.attack.id)
     line("\n" + ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count), indent="")
     if failures:
-        line((f"Against what step {number} promises: {', '.join(failures)}", "red"), indent="")
+        line((f"Against what {attackable(number).called} promises: {', '.join(failures)}", "red"), indent="")
     return 1 if failures else 0
 
 
@@ -85,7 +86,7 @@ def without(number: str, rule: str) -> int:
     known = run.rules_of(number)
     if rule not in known:
         raise Stop(f"Step {number} has no rule {rule!r}. {instead(number, rule, known)}")
-    title(f"Step {number} without {rule}, which stands in {known[rule]}")
+    title(f"{attackable(number).called} without {rule}, which stands in {known[rule]}")
     found = run.without(number, rule)
     for result in found:
         colour = COLOURS[result.verdict.outcome]
@@ -110,7 +111,7 @@ def instead(number: str, rule: str, known: dict[str, str]) -> str:
 def without_each(number: str) -> int:
     """Every rule in turn, and the attacks that need it. A rule that none needs is untested, or not needed."""
     check_attackable(number)
-    title(f"Step {number}: which attack needs which rule")
+    title(f"{attackable(number).called}: which attack needs which rule")
     needless = []
     for rule, found in run.without_each(number):
         ids = " ".join(result.attack.id.removeprefix("ATK-") for result in found)
@@ -130,7 +131,7 @@ def matrix() -> int:
     found: dict[str, dict[str, Result]] = {attack.id: {} for attack in in_order()}
     code = 0
     for number in run.MATRIX:
-        title(f"Attacks against step {number} {drawable('…', '...')}")
+        title(f"Attacks against {attackable(number).called} {drawable('…', '...')}")
         results = run.step(number)
         for result in results:
             found[result.attack.id][number] = result

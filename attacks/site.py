@@ -1,10 +1,16 @@
-"""A web site on this computer, for attacks that make a server fetch something."""
+"""A web site on this computer, and a name server, for attacks that make a server fetch something."""
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest import mock
+
+import httpcore2
+
+from shared.operating import is_loopback
 
 
 class Site:
@@ -54,3 +60,40 @@ class Site:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.pages[path] = (status, {"Content-Type": "application/json"} | headers, content, pause)
         return self.origin + path
+
+
+class Surroundings:
+    """Where a server gets that looks for others: names lead where we say, and no connection leaves this computer.
+
+    `looked_up` are the names that it asked for, `connected_to` the addresses that it tried.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, list[str]] = {"localhost": ["127.0.0.1"]}
+        self.looked_up: list[str] = []
+        self.connected_to: list[str] = []
+
+    def look_up(self, host: str, port: int) -> list[str]:
+        """Addresses. Raises `OSError` if there is no such name."""
+        self.looked_up.append(host)
+        if host in self.names:
+            return self.names[host]
+        return [found[4][0] for found in socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)]
+
+    def __enter__(self) -> "Surroundings":
+        usual, connected_to = httpcore2.AnyIOBackend.connect_tcp, self.connected_to
+
+        async def connect_tcp(
+            backend: httpcore2.AnyIOBackend, host: str, port: int, **options: object
+        ) -> httpcore2.AsyncNetworkStream:
+            connected_to.append(host)
+            if not is_loopback(host):
+                raise httpcore2.ConnectError("that is not on this computer")
+            return await usual(backend, host, port, **options)
+
+        self.patched = mock.patch.object(httpcore2.AnyIOBackend, "connect_tcp", connect_tcp)
+        self.patched.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.patched.stop()

@@ -13,11 +13,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import anyio
 import httpx2
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from starlette.testclient import TestClient
 
 from attacks.core import NotHere, answer_in, json_object
@@ -55,6 +57,14 @@ for name in ("UPSTREAM_TOKEN", "INITIAL_ACCESS_TOKEN"):
 ONE_REQUEST = httpx2.Limits(max_keepalive_connections=0)  # a connection: after a crash the next one is a new one
 HOME = ("127.0.0.1", 50_000)  # where the honest client sits
 ELSEWHERE = ("203.0.113.66", 50_000)
+
+
+def fields_of(page: httpx2.Response) -> dict[str, list[str]]:
+    """What the form of this page would send."""
+    found: dict[str, list[str]] = {}
+    for name, value in Form(page.text).fields:
+        found.setdefault(name, []).append(value)
+    return found
 
 
 class World:
@@ -113,6 +123,23 @@ class World:
         """What the authorization server says of itself."""
         return self.auth.get("/.well-known/oauth-authorization-server").raise_for_status().json()
 
+    def resource_server(self) -> dict[str, str]:
+        """What a resource server shows when it asks about a token that was made for it."""
+        raise NotHere("needs the credentials of a resource server")
+
+    def wrong_password(self, ask: dict, **typed: object) -> httpx2.Response:
+        """The page that comes after somebody has typed another password than their own."""
+        typed = {"username": "alice", "password": "wrong", "decision": "allow"} | typed
+        return self.auth.post("/consent", data=self.page(ask) | typed)
+
+    def cancel(
+        self, ask: dict, opened: httpx2.Client | None = None, answered: httpx2.Client | None = None
+    ) -> httpx2.Response:
+        """Open the page, and say no without signing in; perhaps in another browser than the one that was asked."""
+        opened = opened or self.browser()
+        form = Form(opened.get("/authorize", params=ask).text)
+        return (answered or opened).post(form.action, data=dict(form.fields) | {"decision": "deny"})
+
     def register_machine(self, **changes: object) -> dict:
         """A program that asks for itself. Its operator registers it, and shows that they may."""
         if "client_credentials" not in self.announced().get("grant_types_supported", []):
@@ -141,14 +168,20 @@ class World:
         }
         return {name: value for name, value in (ask | changes).items() if value is not None}
 
-    def page(self, ask: dict, browser: httpx2.Client | None = None) -> dict[str, list[str]]:
-        """What the form on the consent page would send."""
+    def consent_page(self, ask: dict, browser: httpx2.Client | None = None, username: str = "alice") -> httpx2.Response:
+        """The page on which this person decides. A step asks who they are on the same page."""
         page = (browser or self.auth).get("/authorize", params=ask)
         assert page.status_code == 200, page.text
-        fields: dict[str, list[str]] = {}
-        for name, value in Form(page.text).fields:
-            fields.setdefault(name, []).append(value)
-        return fields
+        return page
+
+    def page(self, ask: dict, browser: httpx2.Client | None = None, username: str = "alice") -> dict[str, list[str]]:
+        """What the form on the consent page would send."""
+        return fields_of(self.consent_page(ask, browser, username))
+
+    def sign_in(self, page: httpx2.Response, browser: httpx2.Client, typed: dict[str, object]) -> httpx2.Response:
+        """Type name and password into the page that asks for them."""
+        form = fields_of(page) | {"decision": "allow"} | typed
+        return browser.post(urljoin(str(page.url), Form(page.text).action), data=form)
 
     def consent(
         self,
@@ -159,7 +192,7 @@ class World:
         **changes: object,
     ) -> httpx2.Response:
         """Open the page, sign in, press a button."""
-        fields = self.page(ask, browser) | {"username": username, "password": PASSWORDS.get(username, "")}
+        fields = self.page(ask, browser, username) | {"username": username, "password": PASSWORDS.get(username, "")}
         return (browser or self.auth).post("/consent", data=fields | {"decision": decision} | changes)
 
     def code(self, client_id: str, username: str = "alice", **changes: str) -> str:
@@ -309,11 +342,23 @@ class InProcess(World):
         found.event_hooks = {"response": [self.remember]}
         return found
 
+    @property
+    def signing_key(self) -> RSAPrivateKey:
+        """What the authorization server signs with."""
+        return self.token_room.signing_key
+
+    @property
+    def key_id(self) -> str | None:
+        return getattr(self.token_room, "key_id", None)
+
+    def new_signing_key(self) -> None:
+        """The authorization server signs with another key from now on, and shows only that one."""
+        self.token_room.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.token_room.key_id = "the new one"
+
     def signed(self, claims: dict, key: object = None, algorithm: str = "RS256", **header: object) -> str:
-        if not hasattr(self.token_room, "key_id"):
-            return jwt.encode(claims, key or self.token_room.signing_key, algorithm, {"typ": "at+jwt"} | header)
-        header = {"typ": "at+jwt", "kid": self.token_room.key_id} | header
-        return jwt.encode(claims, key or self.token_room.signing_key, algorithm, header)
+        header = {"typ": "at+jwt"} | ({"kid": self.key_id} if self.key_id else {}) | header
+        return jwt.encode(claims, key or self.signing_key, algorithm, header)
 
     def upstream(self) -> tuple[TestClient, list[httpx2.Request]]:
         if "upstream.py" not in self.step.files:

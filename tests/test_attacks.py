@@ -9,6 +9,7 @@ import pytest
 from attacks import run, show
 from attacks.core import CATALOGUE, Outcome, in_order
 from attacks.world import InProcess
+from tests.processes import here
 from tests.processes import run as steps
 from tools.environment import ROOT
 
@@ -57,10 +58,11 @@ def test_what_is_stopped_stays_stopped() -> None:
         assert set(cells[first:]) <= {NO}, (id, cells)
 
 
-def test_an_attack_that_the_steps_answer_is_refused_at_the_last() -> None:
+def test_every_attack_that_the_steps_answer_is_refused_at_the_last_and_every_one_by_the_finished_programs() -> None:
+    found = written()
     for attack in in_order():
         expected = {NO, NOT_HERE} if attack.stopped_from == "finished" else {NO}
-        assert written()[attack.id][run.MATRIX[-1]] in expected, attack.id
+        assert (found[attack.id]["08"] in expected, found[attack.id]["finished"]) == (True, NO), attack.id
 
 
 @pytest.mark.parametrize(("before", "number"), [("04", "05"), ("05", "06"), ("06", "07")])
@@ -69,11 +71,11 @@ def test_a_step_stops_at_least_five_that_got_in_on_the_step_before(before: str, 
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("number", ["08"])
-def test_every_rule_is_needed_by_an_attack(number: str) -> None:
+@pytest.mark.parametrize(("number", "least"), [("08", 50), ("finished", 80)])
+def test_every_rule_is_needed_by_an_attack(number: str, least: int) -> None:
     """The last step has the rules of all steps."""
     needed = dict(run.without_each(number, attacked(number)))
-    assert set(needed) == set(run.rules_of(number)) and len(needed) > 50
+    assert set(needed) == set(run.rules_of(number)) and len(needed) > least
     assert [rule for rule, attacks in needed.items() if not attacks] == []
 
 
@@ -91,6 +93,15 @@ def test_without_its_rule_an_attack_gets_in() -> None:
         "ATK-154": "got in",
         "ATK-160": "got in",
     }
+
+
+@pytest.mark.parametrize(("rule", "id"), [("public_address", "ATK-210"), ("known_algorithm", "ATK-217")])
+def test_so_it_does_at_the_finished_programs(rule: str, id: str) -> None:
+    """Whichever way a rule says no: with an exception, with False, or with the sentence that an operator reads."""
+    [stopped] = run.step("finished", [CATALOGUE[id]], harmless=False)
+    assert run.was_stopped(stopped) and rule in stopped.said_no
+    [found] = run.without("finished", rule, [CATALOGUE[id]])
+    assert found.verdict.outcome == Outcome.GOT_IN
 
 
 def test_a_rule_is_taken_out_from_outside_and_only_for_that_once() -> None:
@@ -127,8 +138,8 @@ def test_a_step_is_attacked_from_the_command_line() -> None:
         (["attack", "01", "--without", "all"], "Attacks begin at step 04"),
     ],
 )
-def test_a_wrong_name_is_a_sentence(words: list[str], sentence: str) -> None:
-    ran = steps(*words)
+def test_a_wrong_name_is_a_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture) -> None:
+    ran = here(capsys, *words)
     assert (ran.code, ran.err.strip().startswith(sentence)) == (1, True), ran.err
 
 
