@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, sync_playwright
 from xdist.scheduler import LoadScopeScheduling
 
 import shared.browser
-from tests.world import World
-from tools.catalogue import all_steps
+from attacks.loaded import Loaded
+from tests.world import FinishedWorld, World
+from tools.catalogue import FINISHED, all_steps
 
 STEPS = tuple(all_steps())
 
@@ -29,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "steps(*numbers): the steps for which this test must hold")
     config.addinivalue_line("markers", "since(first): it must hold for this step and all later ones")
     config.addinivalue_line("markers", "thorough: only with --everything")
+    config.addinivalue_line("markers", "wire: it must hold for the finished programs too")
+    config.addinivalue_line("markers", "of_steps(why): unlike the rest of its module it is about the steps alone")
     os.environ["HEADLESS"] = "1"
     shared.browser.A_MOMENT = 0  # no person waits for the page
 
@@ -42,19 +45,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     numbers, config = numbers_of(metafunc.definition), metafunc.config
     only = config.getoption("--step")
-    chosen = [n for n in numbers if n == only] if only else numbers[-1:]
+    newest = numbers[-2:] if FINISHED.number in numbers else numbers[-1:]
+    chosen = tuple(n for n in numbers if n == only) if only else newest
     if config.getoption("--everything"):
         chosen = numbers
     if config.getoption("--rest") and not metafunc.definition.get_closest_marker("thorough"):
-        chosen = numbers[:-1]
-    metafunc.parametrize("step", chosen, ids=lambda n: f"step{n}", scope="function")
+        chosen = tuple(n for n in numbers if n not in newest or n == FINISHED.number)
+    metafunc.parametrize("step", chosen, ids=lambda n: f"step{n}".replace("stepf", "f"), scope="function")
 
 
 def numbers_of(test: pytest.Item) -> tuple[str, ...]:
+    """Of steps, and at their end of the finished programs where they must do the same."""
     marker = next((mark for mark in test.iter_markers() if mark.name in ("steps", "since")), None)
+    alone = not test.get_closest_marker("wire") or test.get_closest_marker("of_steps")
+    also = () if alone else (FINISHED.number,)
     if marker is None:
-        return STEPS
-    return marker.args if marker.name == "steps" else STEPS[STEPS.index(marker.args[0]) :]
+        return STEPS + also
+    if marker.name == "since":
+        return STEPS[STEPS.index(marker.args[0]) :] + also
+    return marker.args + (also if marker.args[-1] == STEPS[-1] else ())
 
 
 SLOW = (
@@ -66,6 +75,7 @@ SLOW = (
     "test_when_things_go_wrong",
     "test_browser",
 )
+FEW = 3  # parameter sets of one test, spread over all of them
 BY_STEP = {"test_attacks": "attacks", "test_readmes": "walks", "test_walks": "walks", "test_trace": "walks"}
 
 
@@ -74,6 +84,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if only := config.getoption("--step"):
         items[:] = [item for item in items if hasattr(item, "callspec") and item.callspec.params.get("step") == only]
         return
+    for item in more_of_the_same(items):
+        item.add_marker(pytest.mark.thorough)
     if not config.getoption("--everything"):
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     if config.getoption("--rest"):
@@ -81,8 +93,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
 
 
+def more_of_the_same(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Of a test with many parameters, what the finished programs do not do in every run: step 08 does all of it."""
+    by_test: dict[str, list[pytest.Item]] = {}
+    for item in filter(of_the_finished, items):
+        by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for same in by_test.values():
+        spread = {number * (len(same) - 1) // (FEW - 1) for number in range(FEW)}
+        yield from (item for number, item in enumerate(same) if number not in spread)
+
+
+def of_the_finished(item: pytest.Item) -> bool:
+    return hasattr(item, "callspec") and item.callspec.params.get("step") == FINISHED.number
+
+
 def belongs_to_the_rest(item: pytest.Item) -> bool:
     """Who asks for a step has been chosen by it already; of a README the same test does more."""
+    if of_the_finished(item) and not item.get_closest_marker("thorough"):
+        return False
     if any("empty parameter set" in str(mark.kwargs) for mark in item.iter_markers("skip")):
         return False  # it holds for one step alone
     asks = {"world", "step"} & set(getattr(item, "fixturenames", ()))
@@ -103,9 +131,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneByGrou
 
 
 @pytest.fixture
-def world(step: str) -> Iterator[World]:
-    with World(step) as running:
+def world(step: str, request: pytest.FixtureRequest) -> Iterator[World]:
+    finished = step == FINISHED.number
+    with FinishedWorld(loaded=request.getfixturevalue("loaded_programs")) if finished else World(step) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def loaded_programs() -> Iterator[Loaded]:
+    with Loaded(FINISHED) as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="session")

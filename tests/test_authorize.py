@@ -5,9 +5,10 @@ import pytest
 
 from tests.world import CALLBACK, CHALLENGE, ISSUER, RESOURCE, World, answer_in
 
-pytestmark = pytest.mark.since("04")
+pytestmark = [pytest.mark.since("04"), pytest.mark.wire]
 
 HTTPS = "https://app.example/cb"
+ALICE = {"username": "alice", "password": "wonderland", "decision": "allow"}
 
 
 def shown(world: World, query: object, expected: str = "invalid_request") -> str:
@@ -37,8 +38,7 @@ def told(world: World, query: object) -> dict[str, str]:
 
 def test_an_honest_request_shows_a_page_with_everything_a_person_must_know(world: World) -> None:
     client = world.register(client_name="A <b>test</b> & more")
-    page = world.auth.get("/authorize", params=world.ask(client["client_id"]))
-    assert page.status_code == 200
+    page = world.consent_page(world.ask(client["client_id"]))
     assert "A &lt;b&gt;test&lt;/b&gt; &amp; more" in page.text
     assert "<b>test" not in page.text
     for needed in ("127.0.0.1:4567", "on this computer", RESOURCE, "Score the mood of headlines", "Deny"):
@@ -116,10 +116,15 @@ def test_on_loopback_only_the_port_may_differ(world: World, host: str) -> None:
 def test_an_unknown_client_shows_a_page_that_is_the_same_for_all(world: World) -> None:
     pages = {
         shown(world, world.ask(client_id), "No program is registered")
-        for client_id in ("nobody", "https://client.example/metadata.json", "é", "a" * 5000, "' OR 1=1 --")
+        for client_id in ("nobody", "https://", "é", "a" * 5000, "' OR 1=1 --")
     }
     assert len(pages) == 1
     shown(world, {}, "No program is registered")
+
+
+@pytest.mark.of_steps("the finished server looks at what is there: tests/test_client_documents.py")
+def test_a_url_is_an_unknown_client_too(world: World) -> None:
+    shown(world, world.ask("https://client.example/metadata.json"), "No program is registered")
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
@@ -202,7 +207,9 @@ def test_what_is_unknown_is_ignored(world: World) -> None:
     ]
     assert world.auth.get("/authorize", params=query).status_code == 200
     code = answer_in(world.consent(dict(query)))["code"]
-    assert not {"colour", "subject"} & set(next(iter(world.auth_server.asks.values())))
+    [asked] = world.pending()
+    assert asked.items() >= world.ask(client_id).items()
+    assert not {"colour", "subject"} & set(asked) and asked.get("expires_at") != "x"
     assert (
         jwt.decode(world.redeem(client_id, code).json()["access_token"], options={"verify_signature": False})["sub"]
         == "alice"
@@ -237,13 +244,23 @@ def test_no_redirect_ever_repeats_a_post(world: World, path: str) -> None:
     assert world.auth.post(path, data={"password": "wonderland"}).status_code == 404
 
 
-def test_authorize_is_a_get_and_consent_a_post(world: World) -> None:
+def test_who_asks_gets_and_who_decides_posts(world: World) -> None:
     assert world.auth.post("/authorize").status_code == 405
+    form = world.page(world.ask(world.register()["client_id"])) | ALICE
+    assert "location" not in world.auth.get("/consent", params=form).headers
+    assert "code" in answer_in(world.auth.post("/consent", data=form))
+
+
+@pytest.mark.of_steps("the finished server shows the page there, after somebody has signed in")
+def test_consent_is_nothing_to_look_at(world: World) -> None:
     assert world.auth.get("/consent?request=x&decision=allow").status_code == 405
 
 
 def test_a_long_query_is_answered(world: World) -> None:
-    shown(world, {"client_id": "x" * 60_000}, "No program is registered")
+    shown(world, {"client_id": "x" * 15_000}, "No program is registered")
+    nobody = world.auth.get("/authorize", params={"client_id": "x" * 60_000})
+    assert nobody.status_code in (400, 414), "RFC 9110 §15.5.15: a server may have read enough"
+    assert "location" not in nobody.headers
 
 
 # ── the page ──────────────────────────────────────────────────────────────────
@@ -251,14 +268,15 @@ def test_a_long_query_is_answered(world: World) -> None:
 
 def test_a_client_without_a_name_is_called_so(world: World) -> None:
     for name in ("", "  "):
-        page = world.auth.get("/authorize", params=world.ask(world.register(client_name=name)["client_id"]))
+        page = world.consent_page(world.ask(world.register(client_name=name)["client_id"]))
         assert "Allow a program without a name in?" in page.text
 
 
 def test_who_says_no_is_believed(world: World) -> None:
-    redirect = world.consent(world.ask(world.register()["client_id"]), decision="deny", username="", password="")
-    answer = answer_in(redirect)
-    assert (answer["error"], answer["state"], answer["iss"]) == ("access_denied", "the state", ISSUER)
+    """Also of somebody who has not said who they are."""
+    ask = world.ask(world.register()["client_id"])
+    for answer in map(answer_in, (world.cancel(ask), world.consent(ask, decision="deny"))):
+        assert (answer["error"], answer["state"], answer["iss"]) == ("access_denied", "the state", ISSUER)
 
 
 @pytest.mark.parametrize("decision", ["", "ALLOW", "yes"])
@@ -293,27 +311,28 @@ def test_the_form_cannot_widen_what_was_asked(world: World) -> None:
 
 
 @pytest.mark.parametrize("username", ["alice", "bob", "nobody", "", "é\x00", "ａlice"])
-def test_a_wrong_password_asks_again_and_keeps_what_was_ticked(world: World, username: str) -> None:
-    client_id = world.register()["client_id"]
-    again = world.consent(world.ask(client_id), username, password="wrong é", scope=["mcp:tools:sentiment"])
+def test_a_wrong_password_asks_again(world: World, username: str) -> None:
+    again = world.wrong_password(world.ask(world.register()["client_id"]), username=username, password="wrong é")
     assert again.status_code == 403
     assert "do not belong together" in again.text
+
+
+@pytest.mark.of_steps("the finished server asks for password and decision on two pages")
+def test_a_wrong_password_keeps_what_was_ticked(world: World) -> None:
+    again = world.wrong_password(world.ask(world.register()["client_id"]), scope=["mcp:tools:sentiment"])
     assert 'value="mcp:tools:sentiment" checked' in again.text
     assert 'value="mcp:resources:customer-data:read" checked' not in again.text
 
 
 @pytest.mark.parametrize("username", ["alice", "nobody", ""])
 def test_no_password_is_a_wrong_password(world: World, username: str) -> None:
-    assert world.consent(world.ask(world.register()["client_id"]), username, password="").status_code == 403
+    ask = world.ask(world.register()["client_id"])
+    assert world.wrong_password(ask, username=username, password="").status_code == 403
 
 
 @pytest.mark.parametrize("decision", ["allow", "deny"])
 def test_a_page_is_answered_once(world: World, decision: str) -> None:
-    client_id = world.register()["client_id"]
-    page = world.auth.get("/authorize", params=world.ask(client_id)).text
-    request_id = page.partition('name="request" value="')[2].partition('"')[0]
-    form = {"request": request_id, "decision": decision, "scope": "mcp:tools:sentiment"}
-    form |= {"username": "alice", "password": "wonderland"}
+    form = world.page(world.ask(world.register()["client_id"])) | ALICE | {"decision": decision}
     assert world.auth.post("/consent", data=form).status_code == 303
     again = world.auth.post("/consent", data=form)
     assert again.status_code == 400

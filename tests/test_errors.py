@@ -21,7 +21,7 @@ from tests.test_resource_metadata import CHALLENGE, PRM
 from tests.test_token import refused
 from tests.world import ISSUER, LIST_TOOLS, MCP_HEADERS, RESOURCE, World
 
-pytestmark = pytest.mark.since("06")
+pytestmark = [pytest.mark.since("06"), pytest.mark.wire]
 
 SENTIMENT, READ = BASIC.split()
 BOTH = ["authorization_code", "refresh_token"]
@@ -152,7 +152,6 @@ def test_the_whole_allows_its_parts(world: World, held: str) -> None:
         f"{READ}:more",
         f"{READ}x",
         READ.upper(),
-        "mcp:resources:*",
         "*",
         ":",
     ],
@@ -161,12 +160,27 @@ def test_what_only_looks_alike_allows_nothing(world: World, held: str) -> None:
     says(world.read(token_for(world, held), "customers://c-1"), 403, too_little(READ))
 
 
+@pytest.mark.of_steps("for the finished server it stands for what begins so")
+def test_a_star_is_a_letter_like_any_other(world: World) -> None:
+    says(world.read(token_for(world, "mcp:resources:*"), "customers://c-1"), 403, too_little(READ))
+
+
 def test_whoever_was_allowed_the_whole_reads_with_it(world: World) -> None:
     token = world.access_token(scope="mcp:resources:customer-data")
     assert ran(world.read(token, "customers://c-1"))
     says(world.list_tools(f"Bearer {token}"), 403, too_little(SENTIMENT))
 
 
+def test_every_tool_needs_a_scope_but_the_one_that_says_who_you_are(world: World) -> None:
+    everything = token_for(world, f"{BASIC} {REBALANCE}")
+    tools = {tool["name"] for tool in world.send(everything, "tools/list").json()["result"]["tools"]}
+    assert tools >= {"score_headline", "rebalance", "rebalance_customer", "whoami"}
+    open_to_all = {name for name in tools if world.call(token_for(world, ""), name).status_code != 403}
+    assert open_to_all == {"whoami"}
+    assert world.send(everything, "prompts/list").json()["result"]["prompts"] == [], "they would need scopes too"
+
+
+@pytest.mark.of_steps("it looks into their table; what nobody declares: tests/test_mcp_oauth.py")
 def test_every_tool_and_every_resource_has_its_scopes(world: World) -> None:
     server, scopes = world.mcp_server.mcp, world.loaded.module("scopes")
     tools = {tool.name for tool in anyio.run(server.list_tools)}
@@ -255,7 +269,7 @@ def test_what_was_judged_is_what_runs(world: World, body: str | bytes, allowed: 
         arrived.append(await Request(scope, receive).body())
         await Response()(scope, receive, send)
 
-    world.mcp_server.guarded.app = behind
+    world.put_behind_the_door(behind)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token_for(world, '')}"}
     answer = world.mcp.post("/mcp", content=body, headers=headers)
     if not allowed:
@@ -367,15 +381,16 @@ def test_who_was_allowed_less_cannot_refresh_to_more(world: World) -> None:
 def test_a_refresh_token_that_is_used_every_day_lives_on_and_one_that_rests_does_not(world: World) -> None:
     client_id, tokens = world.with_refresh()
     for _ in range(3):
-        world.clock.ahead += 86_300
+        world.clock.ahead += world.refresh_lifetime - 100
         tokens = world.refresh(client_id, tokens["refresh_token"]).json()
-    world.clock.ahead += 86_401
+    world.clock.ahead += world.refresh_lifetime + 1
     refused(world.refresh(client_id, tokens["refresh_token"]), "invalid_grant")
 
 
 # ── lifetimes ─────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.of_steps("the finished server has settings: tests/test_auth_server.py")
 def test_lifetimes_come_from_the_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"CODE_LIFETIME": 1, "TOKEN_LIFETIME": 2, "REFRESH_LIFETIME": 9, "LEEWAY": 0}.items():
         monkeypatch.setenv(name, str(seconds))
@@ -390,6 +405,7 @@ def test_lifetimes_come_from_the_environment(world: World, monkeypatch: pytest.M
     refused(world.refresh(client_id, tokens["refresh_token"]), "invalid_grant")
 
 
+@pytest.mark.of_steps("the finished server has settings: tests/test_auth_operator.py")
 @pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "1e3", "10 s", "１２", "9999999999"])
 def test_a_lifetime_that_is_none_is_one_sentence(world: World, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TOKEN_LIFETIME", value)
@@ -398,6 +414,7 @@ def test_a_lifetime_that_is_none_is_one_sentence(world: World, monkeypatch: pyte
     assert str(ended.value) == f"TOKEN_LIFETIME={value} is not a time: give whole seconds, 1 or more, like 600."
 
 
+@pytest.mark.thorough
 def test_who_starts_a_server_with_it_reads_that_sentence() -> None:
     ran = processes.run("run", "07", TOKEN_LIFETIME="abc")
     assert ran.code == 1
@@ -407,6 +424,7 @@ def test_who_starts_a_server_with_it_reads_that_sentence() -> None:
 
 # ── the client does what it is told ───────────────────────────────────────────
 
+of_their_client = pytest.mark.of_steps("it is their client; the finished one: tests/test_finished_client.py")
 EXPIRED = (401, {}, INVALID_TOKEN)
 NOT_ENOUGH = (403, {}, too_little(REBALANCE))
 DONE = (200, {"jsonrpc": "2.0", "id": 1, "result": {}}, "")
@@ -463,6 +481,7 @@ def session(client: ModuleType, net: Net, *visits: object) -> object:
     return client.Session(metadata(), {"client_id": "c-1"}, {SENTIMENT}, held)
 
 
+@of_their_client
 def test_an_expired_token_is_refreshed_and_the_call_sent_again(client: ModuleType) -> None:
     net = story(EXPIRED, DONE)
     held = session(client, net)
@@ -482,6 +501,7 @@ def test_an_expired_token_is_refreshed_and_the_call_sent_again(client: ModuleTyp
     assert held.tokens["refresh_token"] == "the next refresh token"
 
 
+@of_their_client
 def test_without_a_next_refresh_token_the_old_one_is_kept(client: ModuleType) -> None:
     net = story(EXPIRED, DONE, token=((200, {"access_token": "a new token", "token_type": "Bearer"}),))
     held = session(client, net)
@@ -489,6 +509,7 @@ def test_without_a_next_refresh_token_the_old_one_is_kept(client: ModuleType) ->
     assert (held.tokens["access_token"], held.tokens["refresh_token"]) == ("a new token", "a refresh token")
 
 
+@of_their_client
 def test_when_the_refresh_token_is_worth_nothing_the_user_is_asked_again(client: ModuleType) -> None:
     net = story(EXPIRED, DONE, token=((400, {"error": "invalid_grant"}), (200, NEW)))
     assert client.call(net.http, session(client, net), "rebalance", **EVEN).status_code == 200
@@ -496,6 +517,7 @@ def test_when_the_refresh_token_is_worth_nothing_the_user_is_asked_again(client:
     assert net.scopes() == [SENTIMENT]
 
 
+@of_their_client
 def test_a_forgotten_client_registers_again_once(client: ModuleType) -> None:
     net = story(EXPIRED, DONE, token=((401, {"error": "invalid_client"}), (200, NEW)))
     client.registrations[ISSUER] = {"client_id": "c-1"}
@@ -507,6 +529,7 @@ def test_a_forgotten_client_registers_again_once(client: ModuleType) -> None:
     assert held.client == client.registrations[ISSUER] == {"client_id": "c-2"}
 
 
+@of_their_client
 def test_a_client_that_stays_unknown_does_not_register_for_ever(client: ModuleType) -> None:
     net = story(EXPIRED, token=((401, {"error": "invalid_client"}),))
     with pytest.raises(Stop, match="invalid_client"):
@@ -514,6 +537,7 @@ def test_a_client_that_stays_unknown_does_not_register_for_ever(client: ModuleTy
     assert net.urls().count(f"{ISSUER}/register") == len(net.visited) == 1
 
 
+@of_their_client
 def test_the_user_is_asked_for_what_we_had_and_what_is_needed(client: ModuleType) -> None:
     net = story(NOT_ENOUGH, DONE)
     held = session(client, net)
@@ -523,6 +547,7 @@ def test_the_user_is_asked_for_what_we_had_and_what_is_needed(client: ModuleType
     assert held.scopes == {SENTIMENT, REBALANCE}
 
 
+@of_their_client
 def test_a_user_is_asked_twice_for_an_operation_and_then_left_alone(client: ModuleType) -> None:
     net = story(NOT_ENOUGH)
     held = session(client, net)
@@ -535,6 +560,7 @@ def test_a_user_is_asked_twice_for_an_operation_and_then_left_alone(client: Modu
     assert len(net.visited) == 4, "another operation is another question"
 
 
+@of_their_client
 def test_a_user_who_denies_is_not_asked_again(client: ModuleType) -> None:
     net = story(NOT_ENOUGH)
     held = session(client, net, bringing(code=None, error="access_denied", error_description="not today"))
@@ -544,6 +570,7 @@ def test_a_user_who_denies_is_not_asked_again(client: ModuleType) -> None:
     assert held.tokens["access_token"] == "an old token", "what was allowed before is still there"
 
 
+@of_their_client
 def test_a_door_that_calls_every_token_expired_is_left_after_a_while(client: ModuleType) -> None:
     net = story(EXPIRED)
     with pytest.raises(Stop, match="refused 4 times"):
@@ -551,6 +578,7 @@ def test_a_door_that_calls_every_token_expired_is_left_after_a_while(client: Mod
     assert (len(net.tokens()), net.visited) == (4, [])
 
 
+@of_their_client
 @pytest.mark.parametrize(
     "no",
     [(401, {}, CHALLENGE), (400, {}, INVALID_REQUEST), (403, {}, ""), (503, {}, ""), (401, {}, 'Bearer error="x"')],
@@ -561,6 +589,7 @@ def test_a_no_that_asks_for_nothing_gets_nothing(client: ModuleType, no: tuple[i
     assert (net.urls(), net.visited) == ([RESOURCE], [])
 
 
+@of_their_client
 @pytest.mark.parametrize(
     "answer", [(500, {}), (200, {}), (200, []), (400, {"error": "temporarily_unavailable"}), (503, "down")]
 )

@@ -16,12 +16,13 @@ from attacks.world import BASIC, ELSEWHERE, REBALANCE
 from shared.addresses import NEIGHBOUR, UPSTREAM
 from shared.browser import waiting_for_redirect
 from tests import scratch
+from tests.processes import logs_in
 from tests.test_errors import BOTH, INVALID_REQUEST, INVALID_TOKEN, says, too_little
 from tests.test_resource_metadata import CHALLENGE
 from tests.test_token import refused
 from tests.world import CALLBACK, ISSUER, LIST_TOOLS, MCP_HEADERS, RESOURCE, World, answer_in
 
-pytestmark = pytest.mark.since("07")
+pytestmark = [pytest.mark.since("07"), pytest.mark.wire]
 
 SENTIMENT, READ = BASIC.split()
 EVIL = "https://evil.example"
@@ -58,6 +59,7 @@ def test_every_page_brings_a_cookie_of_its_own(world: World) -> None:
     assert len({some[0].partition("=")[0] for some in cookies}) == len({some[0] for some in cookies}) == 3
 
 
+@pytest.mark.of_steps("the finished server is told by its settings: tests/test_auth_pages.py")
 def test_where_there_is_tls_nothing_else_carries_the_cookie(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = asked(world)
     monkeypatch.setattr(world.auth_server, "ISSUER", "https://as.example")
@@ -81,36 +83,43 @@ def test_another_browser_cannot_answer_and_spoils_nothing(world: World, decision
     assert "code" in answer_in(world.auth.post("/consent", data=form))
 
 
+def cookies_of_pages(browser: httpx2.Client) -> dict[str, str]:
+    return {cookie.name: cookie.value for cookie in browser.cookies.jar if cookie.name.startswith("consent-")}
+
+
 def test_the_cookie_must_be_the_one_of_this_page(world: World) -> None:
     ask = asked(world)
     form = world.page(ask) | ALICE
-    [mine] = world.auth.cookies.jar
+    [(name, value)] = cookies_of_pages(world.auth).items()
     world.page(ask)
-    [other] = [cookie for cookie in world.auth.cookies.jar if cookie.name != mine.name]
-    value = mine.value or ""
-    for wrong in (other.value, "", value[:-1], value + "x", "é", value.swapcase()):
-        header = {"Cookie": f"{mine.name}={wrong}".encode("latin-1")}
-        page_says(world.browser().post("/consent", data=form, headers=header), "another browser")
-    swapped = {"Cookie": f"{other.name}={value}"}
-    page_says(world.browser().post("/consent", data=form, headers=swapped), "another browser")
-    assert "code" in answer_in(world.browser().post("/consent", data=form, headers={"Cookie": f"{mine.name}={value}"}))
+    [(other, others)] = cookies_of_pages(world.auth).items() - {(name, value)}
+    session = "".join(f"; {name}={value}" for name, value in world.auth.cookies.items() if name == "session")
+
+    def answered_with(cookie: str) -> httpx2.Response:
+        return world.browser().post("/consent", data=form, headers={"Cookie": (cookie + session).encode("latin-1")})
+
+    for wrong in (others, "", value[:-1], value + "x", "é", value.swapcase()):
+        page_says(answered_with(f"{name}={wrong}"), "another browser")
+    page_says(answered_with(f"{other}={value}"), "another browser")
+    assert "code" in answer_in(answered_with(f"{name}={value}"))
 
 
 def test_once_answered_the_cookie_is_gone(world: World) -> None:
     form = world.page(asked(world))
-    [cookie] = world.auth.cookies.jar
+    [name] = cookies_of_pages(world.auth)
     gone = world.auth.post("/consent", data=form | ALICE).headers["set-cookie"]
-    assert gone.startswith(f'{cookie.name}=""; ') and "Max-Age=0; Path=/" in gone
-    assert list(world.auth.cookies.jar) == []
+    assert gone.startswith(f'{name}=""; ') and "Max-Age=0; Path=/" in gone
+    assert cookies_of_pages(world.auth) == {}
 
 
 def test_a_page_is_open_for_ten_minutes_and_a_wrong_password_does_not_prolong_it(world: World) -> None:
-    early, late = (world.page(asked(world)) for _ in range(2))
+    early, late = world.page(asked(world)), world.browser()
+    page = late.get("/authorize", params=asked(world))
     world.clock.ahead += 595
-    assert world.auth.post("/consent", data=late | WRONG).status_code == 403
+    assert world.sign_in(page, late, WRONG).status_code == 403
     assert "code" in answer_in(world.auth.post("/consent", data=early | ALICE))
     world.clock.ahead += 6
-    page_says(world.auth.post("/consent", data=late | ALICE), "This page is too old.")
+    page_says(world.sign_in(page, late, ALICE), "This page is too old.")
 
 
 # ── what pages say to browsers ────────────────────────────────────────────────
@@ -130,13 +139,15 @@ def test_every_page_every_error_and_every_redirect_is_protected(world: World) ->
         "the page": (200, world.auth.get("/authorize", params=ask)),
         "an unknown client": (400, world.auth.get("/authorize", params=ask | {"client_id": "nobody"})),
         "a scope nobody has": (303, world.auth.get("/authorize", params=ask | {"scope": "admin"})),
-        "a wrong password": (403, world.auth.post("/consent", data=form | WRONG)),
+        "nobody signed in": (200, world.browser().get("/authorize", params=ask)),
+        "a wrong password": (403, world.wrong_password(ask)),
         "an unknown page": (400, world.auth.post("/consent", data=form | {"request": "x"})),
         "no form": (415, world.auth.post("/consent", json={})),
         "a large form": (413, world.auth.post("/consent", data={"request": "x" * 20_000})),
         "another browser": (400, world.browser().post("/consent", data=form | ALICE)),
         "allowed": (303, world.auth.post("/consent", data=form | ALICE)),
         "denied": (303, world.consent(ask, decision="deny")),
+        "denied by nobody": (303, world.cancel(ask)),
     }
     for what, (status, answer) in answers.items():
         assert answer.status_code == status, what
@@ -161,7 +172,7 @@ def test_before_anybody_has_signed_in_nobody_is_sent_to_a_strangers_site(world: 
     for wrong in ({"scope": "admin"}, {"resource": "x"}, {"response_type": "token"}, {"code_challenge": "x"}):
         page_says(world.auth.get("/authorize", params=ask | wrong), "It came from web.example, and ends here")
         assert "error" in answer_in(world.auth.get("/authorize", params=asked(world) | wrong)), "this computer may"
-    page_says(world.consent(ask, decision="deny"), "It came from web.example, and ends here")
+    page_says(world.cancel(ask), "It came from web.example, and ends here")
     assert world.consent(ask).headers["location"].startswith("https://web.example/back?code="), "signed in, so sent"
 
 
@@ -246,10 +257,10 @@ TOO_MUCH = "that was too much for one minute"
 
 
 @pytest.fixture
-def still(world: World) -> Iterator[World]:
+def still(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world in which time stands still until somebody turns the clock."""
-    world.clock.monotonic = lambda: 1000.0 + world.clock.ahead
-    yield world
+    monkeypatch.setattr(world.clock, "monotonic", lambda: 1000.0 + world.clock.ahead)
+    return world
 
 
 def throttled(answer: httpx2.Response, seconds: int) -> None:
@@ -285,11 +296,11 @@ def test_failures_are_limited_wherever_something_can_be_guessed(still: World, pa
 
 
 def test_passwords_are_among_what_can_be_guessed(still: World) -> None:
-    form = still.page(asked(still))
-    assert [still.auth.post("/consent", data=form | WRONG).status_code for _ in range(20)] == [403] * 20
-    throttled(still.auth.post("/consent", data=form | ALICE), 61)
+    page = still.auth.get("/authorize", params=asked(still))
+    assert [still.sign_in(page, still.auth, WRONG).status_code for _ in range(20)] == [403] * 20
+    throttled(still.sign_in(page, still.auth, ALICE), 61)
     still.clock.ahead += 60
-    assert "code" in answer_in(still.auth.post("/consent", data=form | ALICE))
+    assert still.sign_in(page, still.auth, ALICE).status_code == 303
 
 
 @pytest.mark.parametrize(("path", "method"), [("/register", "POST"), ("/authorize", "GET")])
@@ -312,14 +323,14 @@ def test_what_succeeds_is_not_counted(still: World) -> None:
 
 
 def test_a_flood_from_many_addresses_does_not_fill_the_memory(world: World) -> None:
-    hardening = world.loaded.module("hardening")
-    hardening.MOST_ADDRESSES = 5
+    world.most_addresses(5)
     for number in range(20):
-        world.browser((f"203.0.113.{number}", 1)).post("/token")
+        world.browser((f"203.0.113.{number}", 1)).post("/token", data={"code": "guess"})
         world.browser((f"203.0.113.{number}", 1)).get(f"/nowhere/{number}")
-    assert len(hardening.counted) <= 6
-    assert {path for path, _ in hardening.counted} == {"/token"}, "and addresses that lead nowhere are not even counted"
-    assert ("/token", "203.0.113.19") in hardening.counted, "who came first is forgotten first"
+    counted = world.counted()
+    assert len(counted) <= 6
+    assert {path for path, _ in counted} == {"/token"}, "and addresses that lead nowhere are not even counted"
+    assert ("/token", "203.0.113.19") in counted, "who came first is forgotten first"
 
 
 # ── used twice ────────────────────────────────────────────────────────────────
@@ -429,6 +440,7 @@ def test_who_gives_back_says_who_they_are_and_what(world: World) -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
+@pytest.mark.of_steps("whoever asks the finished server about the token is told: tests/test_auth_server.py")
 def test_an_access_token_cannot_be_given_back_and_nobody_claims_so(world: World) -> None:
     client_id = world.register()["client_id"]
     token = world.tokens(client_id)["access_token"]
@@ -461,6 +473,40 @@ def written(world: World, caplog: pytest.LogCaptureFixture) -> Iterator[object]:
     yield read
 
 
+def test_a_wrong_password_is_written_down_with_the_name_of_somebody_who_is_here(world: World, written: object) -> None:
+    ask = asked(world)
+    client = {"client": ask["client_id"]}
+    for username in ("alice", "wonderland"):
+        world.wrong_password(ask, username=username)
+    lines = [line for line in written() if line.get("reason") == "wrong password"]
+    assert [(line["outcome"], line["status"]) for line in lines] == [("refused", 403)] * 2
+    about = [{name: line[name] for name in line.keys() - ALWAYS - {"reason"}} for line in lines]
+    assert about == [client | {"who": "alice"}, client], "a name that nobody has may be a password"
+
+
+def test_who_got_what_and_who_did_not_is_written_down(world: World, written: object) -> None:
+    client_id = world.register(grant_types=BOTH)["client_id"]
+    code = answer_in(world.consent(world.ask(client_id)))["code"]
+    allowed = written()[-1]
+    assert (allowed["client"], allowed["who"], allowed["outcome"]) == (client_id, "alice", "done")
+    world.consent(world.ask(client_id), decision="deny")
+    denied = written()[-1]
+    assert (denied["client"], denied["outcome"]) == (client_id, "refused")
+    assert denied["reason"] == "access_denied: the user did not allow it"
+    world.redeem(client_id, code)
+    world.redeem(client_id, "guess")
+    world.redeem("nobody", "guess")
+    world.auth.get("/jwks", headers={"Origin": EVIL})
+    names = ("what", "outcome", "status", "who", "reason")
+    assert [tuple(line.get(name) for name in names) for line in written()] == [
+        ("POST /token", "done", 200, "alice", None),
+        ("POST /token", "refused", 400, None, "invalid_grant: there is no such code for this client"),
+        ("POST /token", "refused", 401, None, "invalid_client: client authentication failed"),
+        ("GET /jwks", "refused", 403, None, "invalid_request"),
+    ]
+
+
+@pytest.mark.of_steps("the finished server has a line more for whoever signs in: tests/test_auth_server.py")
 def test_one_line_for_each_decision(world: World, written: object) -> None:
     world.clock.ahead += 1000
     client_id = world.register(grant_types=BOTH)["client_id"]
@@ -516,7 +562,8 @@ def test_the_mcp_server_writes_down_who_and_why(world: World, written: object) -
     with_token(world, token, {"Host": "evil.example"})
     lines = [line for line in written() if line["what"] == "POST /mcp"]
     alice = {"who": "alice", "client": "some client"}
-    assert [{name: line[name] for name in line.keys() - {"time", "request", "from", "what"}} for line in lines] == [
+    besides = {"time", "request", "from", "what", "rule"}  # the finished server also says which rule said no
+    assert [{name: line[name] for name in line.keys() - besides} for line in lines] == [
         {"outcome": "done", "status": 200, "operation": "tools/list"} | alice,
         {"outcome": "refused", "status": 401, "reason": "no token"},
         {"outcome": "refused", "status": 401, "reason": "invalid_token"},
@@ -537,26 +584,28 @@ def test_no_secret_and_no_line_break_of_a_stranger_is_written(world: World, capl
     proof = {name: confidential[name] for name in ("client_id", "client_secret")}
     world.redeem(proof["client_id"], world.code(client_id), client_secret=proof["client_secret"])
     form = world.page(world.ask(client_id))
-    world.auth.post("/consent", data=form | {"username": "wonderland", "password": "alice", "decision": "allow"})
+    world.wrong_password(world.ask(client_id), username="wonderland", password="alice")
     world.browser().post("/consent", data=form | ALICE)
     world.read(first["access_token"], "customers://c-1")
     world.list_tools(f"Bearer {first['access_token']}x")
     world.mcp.post("/mcp%0a%7B%22time%22: 1%7D?access_token=" + first["access_token"])
-    ours = [record.getMessage() for record in caplog.records if record.name in ("audit", "http", "mcp_server")]
+    said_by = ("audit", "http", "auth_server", "mcp_server")
+    ours = [record.getMessage() for record in caplog.records if record.name in said_by]
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "audit"]
     assert not any("\n" in record.getMessage() for record in caplog.records if record.name == "audit")
     set_cookies = " ".join(answer.headers.get("set-cookie", "") for answer in world.exchanges)
-    cookies = set(re.findall(r"consent-\w+=([\w-]{43})", set_cookies)) | {form["request"][0]}
-    secrets = world.secrets | cookies | {world.mcp_server.UPSTREAM_TOKEN}
+    cookies = set(re.findall(r"\b(?:consent-\w+|session)=([\w-]{43})", set_cookies)) | {form["request"][0]}
+    secrets = world.secrets | cookies | {world.upstream_token}
     assert len(secrets) > 10 and len(lines) > 15
     assert [secret for secret in secrets if any(secret in line for line in ours)] == []
 
 
+@pytest.mark.thorough
 def test_a_real_walk_writes_it_into_files_and_no_secret_into_any(tmp_path: Path) -> None:
     upstream = "only-the-mcp-server-knows"
     ran = scratch.make(tmp_path).steps("run", "07", REVEAL="1", UPSTREAM_TOKEN=upstream)
     assert (ran.code, ran.err) == (0, "")
-    logs = scratch.logs(tmp_path, "07")
+    logs = logs_in(tmp_path / "out" / "step-07")
     audits = {"auth_server.audit.jsonl", "mcp_server.audit.jsonl"}
     assert set(logs) == audits | {"auth_server.log", "mcp_server.log", "upstream.log"}
     for name in audits:
@@ -577,6 +626,7 @@ def test_a_real_walk_writes_it_into_files_and_no_secret_into_any(tmp_path: Path)
 
 # ── the token file ────────────────────────────────────────────────────────────
 
+of_their_file = pytest.mark.of_steps("it is their file; the finished client's: tests/test_client_store.py")
 POSIX_ONLY = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other rights")
 
 
@@ -588,6 +638,7 @@ def file(world: World) -> ModuleType:
     return client_of(world).token_file
 
 
+@of_their_file
 @POSIX_ONLY
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_the_tokens_are_for_their_owner_alone(file: ModuleType, umask: int) -> None:
@@ -604,6 +655,7 @@ def test_the_tokens_are_for_their_owner_alone(file: ModuleType, umask: int) -> N
     assert list(file.TOKEN_FILE.parent.iterdir()) == [file.TOKEN_FILE], "nothing lies beside it"
 
 
+@of_their_file
 @POSIX_ONLY
 def test_a_link_that_somebody_put_there_leads_the_tokens_nowhere(file: ModuleType) -> None:
     elsewhere = file.TOKEN_FILE.with_name("elsewhere")
@@ -614,6 +666,7 @@ def test_a_link_that_somebody_put_there_leads_the_tokens_nowhere(file: ModuleTyp
     assert not file.TOKEN_FILE.is_symlink()
 
 
+@of_their_file
 @POSIX_ONLY
 def test_what_somebody_has_put_beside_it_is_not_written_to(file: ModuleType) -> None:
     elsewhere = file.TOKEN_FILE.with_name("elsewhere")
@@ -623,6 +676,7 @@ def test_what_somebody_has_put_beside_it_is_not_written_to(file: ModuleType) -> 
     assert file.TOKEN_FILE.stat().st_mode & 0o777 == 0o600
 
 
+@of_their_file
 def test_tokens_are_kept_for_the_server_that_made_them(file: ModuleType) -> None:
     assert file.kept(ISSUER) == ({}, {})
     file.keep(ISSUER, OURS, {"access_token": "x"})
@@ -635,6 +689,7 @@ def test_tokens_are_kept_for_the_server_that_made_them(file: ModuleType) -> None
     assert file.kept(EVIL) != ({}, {})
 
 
+@of_their_file
 @pytest.mark.parametrize(
     "found", [b"\xff", b"", b"[]", b"null", b"5", b'{"%s": []}', b'{"%s": {"client": 5, "tokens": {}}}', b'{"%s": {}}']
 )
@@ -678,7 +733,7 @@ def test_the_client_goes_nowhere_in_the_clear_but_on_this_computer(world: World,
 
 def test_the_api_behind_knows_one_caller(world: World) -> None:
     upstream, _ = world.upstream()
-    own, users = world.mcp_server.UPSTREAM_TOKEN, world.access_token()
+    own, users = world.upstream_token, world.access_token()
     for wrong in (None, "", f"Bearer {users}", "Bearer", f"Basic {own}", own, f"Bearer {own}x", "Bearer é", "Bearer  "):
         header = {} if wrong is None else {"Authorization": wrong.encode("latin-1")}
         for id in ("c-1", "c-9"):
@@ -697,7 +752,7 @@ def test_the_mcp_server_shows_its_own_token_and_never_the_users(world: World) ->
         assert world.call(token, "rebalance_customer", id=elsewhere).json()["result"]["isError"] is True
     assert [str(request.url) for request in heard] == [f"{UPSTREAM}/customers/c-1"], "our token goes nowhere else"
     for request in heard:
-        assert request.headers["authorization"] == f"Bearer {world.mcp_server.UPSTREAM_TOKEN}"
+        assert request.headers["authorization"] == f"Bearer {world.upstream_token}"
         assert token not in str(request.headers)
 
 
@@ -745,12 +800,14 @@ def test_a_person_keeps_ten_lists_and_takes_no_place_of_others(world: World) -> 
 def test_pages_that_nobody_answers_are_forgotten(world: World) -> None:
     for _ in range(5):
         world.page(asked(world))
-    assert len(world.auth_server.asks) == 5
+    assert len(world.pending()) == 5
     world.clock.ahead += 601
     world.page(asked(world))
-    assert len(world.auth_server.asks) == 1
+    world.forget()
+    assert len(world.pending()) == 1
 
 
+@pytest.mark.of_steps("it counts what they store; for the finished server: tests/test_auth_storage.py")
 def test_codes_and_refresh_tokens_are_forgotten_when_they_could_not_be_used_any_more(world: World) -> None:
     client_id, first = world.with_refresh()
     world.refresh(client_id, first["refresh_token"])

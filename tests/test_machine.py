@@ -43,7 +43,7 @@ from tests.test_client import AS_URL, METADATA, PRM, PRM_PATH, Net
 from tests.world import CALLBACK, ISSUER, RESOURCE, VERIFIER, World
 from tools.catalogue import step_named
 
-pytestmark = pytest.mark.since("08")
+pytestmark = [pytest.mark.since("08"), pytest.mark.wire]
 
 WAYS = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 ALL_SCOPES = (
@@ -99,7 +99,7 @@ def test_the_token_is_the_machines_own(world: World, method: str) -> None:
     client = machine(world, method, scope="mcp:tools:sentiment")
     token = ask(world, client).json()["access_token"]
     assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
-    claims = jwt.decode(token, world.token_room.signing_key.public_key(), ["RS256"], audience=RESOURCE, issuer=ISSUER)
+    claims = jwt.decode(token, world.signing_key.public_key(), ["RS256"], audience=RESOURCE, issuer=ISSUER)
     assert len(claims.pop("jti")) >= 22, "128 random bits or more"
     assert claims.pop("exp") - claims.pop("iat") == 600
     assert claims == {
@@ -132,7 +132,7 @@ def test_two_machines_are_two_and_neither_is_a_person(world: World) -> None:
         token = ask(world, client).json()["access_token"]
         subjects.add(jwt.decode(token, options={"verify_signature": False})["sub"])
     assert len(subjects) == 2
-    assert not subjects & set(world.auth_server.PEOPLE)
+    assert world.people and not subjects & world.people
     assert all(len(subject) >= 22 for subject in subjects), "nobody chooses it, so nobody can choose a person's name"
 
 
@@ -252,9 +252,8 @@ def test_what_is_no_basic_proves_nothing(world: World, header: str | bytes) -> N
 @pytest.mark.parametrize("secret", ["plain", "a:b", "100%", "%41", "a+b", "two words", "naïve é", "=&;"])
 def test_a_secret_may_have_any_letter_because_both_parts_are_encoded_first(world: World, secret: str) -> None:
     """An operator chose this name and this secret: form-encoded, joined, then base64 (RFC 6749 §2.3.1)."""
-    clients = world.loaded.module("clients").clients
     client = machine(world, "client_secret_basic") | {"client_id": "sales:eu é", "client_secret": secret}
-    clients[client["client_id"]] = client
+    world.keep_client(client)
     assert ask(world, client).status_code == 200
     as_it_is = ask_for_itself(world, basic_as_written(f"{quote_plus(client['client_id'])}:{secret}"))
     if ":" in secret or unquote_plus(secret) != secret:
@@ -340,6 +339,7 @@ def test_the_number_of_an_assertion_is_remembered_for_as_long_as_it_is_good(worl
     a_stranger(ask_with(world, assertion(world, client_id, jti="a number")))
     assert ask_with(world, assertion(world, other, THEIRS, jti="a number")).status_code == 200, "each its own numbers"
     world.clock.ahead += 60
+    world.forget()
     a_stranger(ask_with(world, lasting))
     assert ask_with(world, assertion(world, client_id, jti="a number")).status_code == 200
 
@@ -502,7 +502,7 @@ def test_with_one_key_its_name_may_be_left_out_and_with_two_it_tells_which(world
 
 
 def test_an_rsa_key_signs_rs256_and_nothing_else(world: World) -> None:
-    rsa_key = world.token_room.signing_key
+    rsa_key = world.signing_key
     jwks = {"keys": [rsa_public(rsa_key)]}
     client_id = world.register_machine(token_endpoint_auth_method="private_key_jwt", jwks=jwks)["client_id"]
     header = {"kid": "r-1"}
@@ -727,6 +727,10 @@ def test_keys_are_brought_and_never_fetched(world: World, uri: str) -> None:
 # ── the machine ───────────────────────────────────────────────────────────────
 
 
+of_their_machine = pytest.mark.of_steps("it is their program; the finished client: tests/test_client_program.py")
+
+
+@of_their_machine
 @way
 def test_what_machine_py_sends_is_what_the_server_asks(world: World, method: str) -> None:
     ours = world.loaded.module("machine")
@@ -736,6 +740,7 @@ def test_what_machine_py_sends_is_what_the_server_asks(world: World, method: str
     assert ask_for_itself(world, headers, **form).status_code == 200
 
 
+@of_their_machine
 def test_its_assertion_is_for_one_reader_for_a_minute_and_once(world: World) -> None:
     ours = world.loaded.module("machine")
     proofs = [ours.by_private_key({"client_id": "us"})[1]["client_assertion"] for _ in range(2)]
@@ -747,12 +752,14 @@ def test_its_assertion_is_for_one_reader_for_a_minute_and_once(world: World) -> 
     assert first == {"iss": "us", "sub": "us", "aud": ISSUER}
 
 
+@of_their_machine
 def test_its_basic_is_encoded_before_it_is_joined(world: World) -> None:
     ours = world.loaded.module("machine")
     headers, form = ours.by_basic({"client_id": "a:b é", "client_secret": "c+d%"})
     assert (headers, form) == (basic_as_written("a%3Ab+%C3%A9:c%2Bd%25"), {})
 
 
+@of_their_machine
 @pytest.mark.parametrize("issuer", ["https://evil.example", ISSUER + "/", ISSUER.upper(), "http://localhost:9001"])
 def test_an_mcp_server_does_not_choose_who_gets_the_secret(
     world: World, monkeypatch: pytest.MonkeyPatch, issuer: str
@@ -769,6 +776,7 @@ def test_an_mcp_server_does_not_choose_who_gets_the_secret(
     assert net.asked == [RESOURCE, PRM_PATH]
 
 
+@of_their_machine
 def test_it_goes_on_with_the_issuer_that_it_knows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     net = Net().locked(f'Bearer resource_metadata="{PRM_PATH}"').at(PRM_PATH, PRM).at(AS_URL, METADATA)
     net.at(f"{ISSUER}/register", {"error": "invalid_token"}, 401)

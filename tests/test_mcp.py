@@ -8,7 +8,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.world import LIST_TOOLS, MCP_HEADERS, World, served
 
-pytestmark = pytest.mark.since("04")
+pytestmark = [pytest.mark.since("04"), pytest.mark.wire]
 
 
 def visit(world: World, mode: str) -> tuple[str, list[str], str, str, str]:
@@ -34,7 +34,7 @@ def visit(world: World, mode: str) -> tuple[str, list[str], str, str, str]:
 def test_the_sdks_client_gets_in_whatever_it_speaks(world: World, mode: str, version: str) -> None:
     spoken, tools, mood, who, customer = visit(world, mode)
     assert spoken == version
-    assert tools[:3] == ["score_headline", "rebalance", "whoami"]
+    assert tools[0] == "score_headline" and "whoami" in tools
     assert mood == "-1.0"
     assert who.startswith("alice, through client ")
     assert "Ada Brook" in customer

@@ -6,7 +6,7 @@ import pytest
 
 from tests.world import NATIVE, World
 
-pytestmark = pytest.mark.since("03")
+pytestmark = [pytest.mark.since("03"), pytest.mark.wire]
 
 
 def all_scopes(world: World) -> str:
@@ -65,13 +65,18 @@ def test_no_other_grant_comes_along_with_the_code(world: World) -> None:
     ("wanted", "registered"),
     [
         ("foo mcp:tools:sentiment openid", "mcp:tools:sentiment"),
-        ("offline_access", ""),
+        ("offline", ""),
         ("", ""),
         ("mcp:exec:workflows:rebalance mcp:tools:sentiment", "mcp:tools:sentiment mcp:exec:workflows:rebalance"),
     ],
 )
 def test_a_scope_nobody_knows_is_left_out_and_the_answer_shows_it(world: World, wanted: str, registered: str) -> None:
     assert world.register(scope=wanted)["scope"] == registered
+
+
+@pytest.mark.of_steps("the finished server knows what it means")
+def test_offline_access_is_a_scope_nobody_knows(world: World) -> None:
+    assert world.register(scope="offline_access mcp:tools:sentiment")["scope"] == "mcp:tools:sentiment"
 
 
 def test_nobody_chooses_their_own_client_id(world: World) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from tests.world import ISSUER, RESOURCE, World
 
+pytestmark = pytest.mark.wire
+
 PRM = "http://localhost:8000/.well-known/oauth-protected-resource/mcp"
 CHALLENGE = (
     f'Bearer realm="mcp", resource_metadata="{PRM}", scope="mcp:tools:sentiment mcp:resources:customer-data:read"'

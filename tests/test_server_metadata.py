@@ -5,6 +5,8 @@ import pytest
 from shared.addresses import NEIGHBOUR
 from tests.world import ISSUER, RESOURCE, World
 
+pytestmark = pytest.mark.wire
+
 PATH = "/.well-known/oauth-authorization-server"
 ALL = {
     "issuer": ISSUER,
@@ -48,11 +50,24 @@ GROWS = {
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256"],
         "revocation_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256"],
     },
+    "finished": {
+        "scopes_supported": [
+            "mcp:tools:sentiment",
+            "mcp:resources:customer-data:read",
+            "mcp:exec:workflows:rebalance",
+            "mcp:resources:customer-data",
+            "offline_access",
+        ],
+        "introspection_endpoint": f"{ISSUER}/introspect",
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "client_id_metadata_document_supported": True,
+        "response_modes_supported": ["query"],
+    },
 }
 
 
 @pytest.mark.since("02")
-def test_the_metadata_says_what_this_step_can_do(world: World) -> None:
+def test_the_metadata_says_what_the_server_can_do(world: World) -> None:
     expected = dict(ALL)
     for number, more in GROWS.items():
         if number <= world.number:

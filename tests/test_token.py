@@ -6,7 +6,7 @@ import pytest
 
 from tests.world import CALLBACK, ISSUER, RESOURCE, World, answer_in, s256
 
-pytestmark = pytest.mark.since("04")
+pytestmark = [pytest.mark.since("04"), pytest.mark.wire]
 
 
 def refused(answer: httpx2.Response, error: str, status: int = 400) -> None:
@@ -33,7 +33,7 @@ def test_the_token_says_who_for_whom_and_how_long(world: World) -> None:
     token = world.redeem(client_id, world.code(client_id)).json()["access_token"]
     header = jwt.get_unverified_header(token)
     assert (header["typ"], header["alg"]) == ("at+jwt", "RS256")
-    claims = jwt.decode(token, world.token_room.signing_key.public_key(), ["RS256"], audience=RESOURCE, issuer=ISSUER)
+    claims = jwt.decode(token, world.signing_key.public_key(), ["RS256"], audience=RESOURCE, issuer=ISSUER)
     assert len(claims.pop("jti")) >= 22, "128 random bits or more"
     assert claims.pop("exp") - claims.pop("iat") == 600
     assert claims == {
