@@ -88,6 +88,7 @@ def test_a_step_is_told_in_the_same_order_everywhere(step_: object) -> None:
         "Other revisions",
         "Break it and see",
         "Not here, on purpose",
+        "In the finished programs",
     ]
     assert [row.removeprefix("## ") for row in text.splitlines() if row.startswith("## ")] == wanted
 

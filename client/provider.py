@@ -1,0 +1,245 @@
+"""The SDK's `OAuthClientProvider`, supervised: we see everything that it is about to send, and every answer first.
+
+The SDK does the flow; `Supervised` stops it where it is more forgiving than the specifications, and adds what it leaves
+out: refreshing after a 401, one refresh for many callers, a ceiling for step-ups, a registration made anew once.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import anyio
+import httpx2
+from mcp.client.auth import OAuthClientProvider
+from mcp.client.auth.utils import (
+    build_oauth_authorization_server_metadata_discovery_urls,
+    extract_resource_metadata_from_www_auth,
+    extract_scope_from_www_auth,
+)
+from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken, ProtectedResourceMetadata
+
+from shared.stop import Stop
+
+from . import legacy, rules
+from .belongings import Belongings
+from .options import Options
+from .wire import asks_for_more, check_form, json_object, operation_of, readable, why_not
+
+STEP_UPS = 2  # for one operation
+TRIES = 4  # for one request; the HTTP client ends it after twenty exchanges
+
+# The SDK logs every end of a flow with a traceback, which may repeat a secret, and raises it. Once is enough.
+logging.getLogger("mcp.client.auth.oauth2").addFilter(lambda record: not record.exc_info)
+
+
+class Again(Exception):
+    """What we held was of no use and is gone: begin again with the same question."""
+
+
+class Supervised(OAuthClientProvider):
+    """What people and machines have in common. `belongings` is the SDK's storage, and more than that.
+
+    Raises `Stop`, with a sentence for a person, wherever it does not go on.
+    """
+
+    def __init__(
+        self, options: Options, *args: Any, storage: Belongings, say: Callable[[str], object], **more: Any
+    ) -> None:
+        super().__init__(options.server, *args, storage=storage, **more)
+        self.options, self.server, self.belongings, self.say = options, options.server, storage, say
+        self.configured_issuer = options.issuer
+        self.document: dict = {}  # the metadata of the authorization server, as it came
+        self.resource_document: dict = {}
+        self.chosen = ""  # the issuer among those that the MCP server names
+        self.answer: httpx2.Response | None = None  # the no that we are dealing with
+        self.step_up = ""  # the operation it is for
+        self.refreshing = False
+        self.registered_again = options.is_machine  # a machine cannot register at all
+        self._alone = anyio.Lock()
+        self.context.can_refresh_token = lambda: False  # else the SDK does, and at the MCP server if it knows no better
+
+    # the flow
+
+    async def _auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Send it; while the no says what to do about it, do that, and send it again."""
+        if not self._initialized:
+            await self._initialize()
+        if self.context.is_token_valid():
+            self._add_auth_header(request)
+        answer, step_up, tries = (yield request), "", 0
+        while asks_for_more(answer):
+            if (tries := tries + 1) > TRIES:
+                raise Stop(f"The MCP server refused the same request {TRIES} times. We do not go on.")
+            async with self._alone:
+                try:
+                    if not await self._somebody_was_faster(request):
+                        step_up = self._take_in(request, answer)
+                        async with contextlib.aclosing(super()._auth_flow(request)) as sdk:
+                            await anext(sdk)  # the request itself: its answer is here already
+                            step = self._looked_over(request, await sdk.asend(answer))
+                            while step is not request:
+                                reply = yield step
+                                step = self._looked_over(request, await sdk.asend(await self._judged(step, reply)))
+                except Again:
+                    continue
+                finally:
+                    self._end_of_flow()  # before the request goes out: it may take its time
+            self._add_auth_header(request)
+            answer = yield request
+        if step_up:
+            self.belongings.count_step_up(step_up, 0)
+
+    async def _initialize(self) -> None:
+        await super()._initialize()
+        self.context.token_expiry_time = self.belongings.kept().get("expires_at")
+
+    async def _somebody_was_faster(self, request: httpx2.Request) -> bool:
+        """Whether another task or process has got a token since. From here on it is our turn."""
+        await self.belongings.turn.take()
+        await self._initialize()
+        tokens = self.context.is_token_valid() and self.context.current_tokens
+        return bool(tokens) and request.headers.get("Authorization") != f"Bearer {tokens.access_token}"
+
+    def _take_in(self, request: httpx2.Request, answer: httpx2.Response) -> str:
+        """Which operation this is a step-up for, or ""."""
+        again, self.answer = answer is self.answer, answer
+        self.step_up = operation_of(request) if answer.status_code == 403 else ""
+        if self.step_up and not again:
+            times = self.belongings.step_ups(self.step_up)
+            if times >= STEP_UPS:
+                why = f"{readable(self.step_up)} needs more than was granted"
+                raise Stop(f"{why}. We asked {STEP_UPS} times, and stop asking; `login` begins anew.")
+            self.belongings.count_step_up(self.step_up, times + 1)
+        return self.step_up
+
+    def _end_of_flow(self) -> None:
+        self.belongings.turn.give_back()
+
+    # what goes out
+
+    def _looked_over(self, request: httpx2.Request, step: httpx2.Request) -> httpx2.Request:
+        if step is request:
+            return step
+        rules.check_address(str(step.url), self.server)
+        if step.headers.get("Content-Type") == "application/json":
+            about_us = {name: value for name, value in json_object(step.content).items() if name != "scope"}
+            step = httpx2.Request("POST", step.url, json=about_us)  # registered for some scopes is kept to them
+        return step
+
+    async def _perform_authorization(self) -> httpx2.Request:
+        self.context.client_metadata.scope = self._wanted_scope()
+        return await super()._perform_authorization()
+
+    def _wanted_scope(self) -> str | None:
+        """What the server asks for, not all that exists; `offline_access` where the authorization server knows it."""
+        chosen = self.context.client_metadata.scope
+        if not self.step_up:
+            suggested = extract_scope_from_www_auth(self.answer) or self.resource_document.get("scopes_supported")
+            chosen = self.options.scope or (chosen if suggested else None)
+        wanted = [scope for scope in (chosen or "").split() if scope != "offline_access"]
+        known = self.context.oauth_metadata.scopes_supported or []
+        if wanted and "offline_access" in known and "refresh_token" in self.context.client_metadata.grant_types:
+            wanted.append("offline_access")
+        return " ".join(wanted) or None
+
+    # what comes back
+
+    async def _judged(self, step: httpx2.Request, reply: httpx2.Response) -> httpx2.Response:
+        """`reply`, or what the SDK shall read in its place. Raises `Stop`, or `Again`."""
+        await reply.aread()
+        if reply.status_code == 429 or reply.status_code >= 500:
+            raise Stop(f"{step.url.host} answered {reply.status_code} to {step.url.path}. Try again later.")
+        if step.method == "GET":
+            urls = build_oauth_authorization_server_metadata_discovery_urls(self.context.auth_server_url, self.server)
+            if str(step.url) in urls:
+                return await self._server_metadata(step, reply, last=str(step.url) == urls[-1])
+            self._resource_metadata(step, reply)
+        elif step.headers["Content-Type"] == "application/json":
+            self._registration(step, reply)
+        else:
+            self._token(step, reply)
+        return reply
+
+    def _resource_metadata(self, step: httpx2.Request, reply: httpx2.Response) -> None:
+        self.resource_document = {}
+        self.context.auth_server_url = self.context.protected_resource_metadata = None
+        if reply.status_code == 200:
+            check_form(ProtectedResourceMetadata, reply, f"{step.url} describes the MCP server")
+            document = json_object(reply.content)
+            for rule in rules.RESOURCE_METADATA_RULES:
+                rule(document, str(step.url), self.server)
+            self.resource_document = document
+        elif extract_resource_metadata_from_www_auth(self.answer):
+            raise Stop(f"The MCP server says that {step.url} describes it. It answers {reply.status_code}.")
+
+    def _select_authorization_server(self, advertised: list[str]) -> str:
+        named = self.resource_document["authorization_servers"]
+        self.chosen = self._chosen_issuer(named)
+        return advertised[named.index(self.chosen)]
+
+    def _chosen_issuer(self, named: list[str]) -> str:
+        """The one that our credentials belong to, else the one we know, else the first."""
+        if self.configured_issuer and self.configured_issuer not in named:
+            others = readable(", ".join(named))
+            raise Stop(f"{self.server} sends us to {others}. The credentials belong to {self.configured_issuer}.")
+        return next((one for one in (self.configured_issuer, self.belongings.issuer) if one in named), named[0])
+
+    async def _server_metadata(self, step: httpx2.Request, reply: httpx2.Response, last: bool) -> httpx2.Response:
+        origin, old = rules.origin_of(self.server), not self.resource_document
+        if old:
+            self.say(legacy.NO_RESOURCE_METADATA.format(origin=origin))
+        if reply.status_code != 200:
+            if not last:
+                return reply
+            if not old:
+                raise Stop(f"{self.chosen} publishes no metadata.")
+            self.say(legacy.NO_METADATA_AT_ALL.format(origin=origin))
+            reply = httpx2.Response(200, json=legacy.default_metadata(origin), request=step)
+        document = json_object(reply.content)
+        if old:  # a root issuer is written with or without its slash
+            self.chosen = self._chosen_issuer([f"{origin}/" if document.get("issuer") == f"{origin}/" else origin])
+        for rule in rules.SERVER_METADATA_RULES:
+            if not (self.options.is_machine and rule in rules.MACHINES_DO_WITHOUT):
+                rule(document, self.chosen, self.server)
+        check_form(OAuthMetadata, reply, f"{self.chosen} describes itself")
+        await self._meet(document)
+        return reply
+
+    async def _meet(self, document: dict) -> None:
+        """This is the authorization server: who are we to it?"""
+        issuer, token_endpoint = document["issuer"], document["token_endpoint"]
+        if document != self.document and rules.origin_of(token_endpoint) != rules.origin_of(issuer):
+            self.say(f"The tokens come from {token_endpoint}, as {issuer} says.")  # RFC 9700 §4.4
+        self.document = document
+        if self.belongings.issuer != issuer:
+            self.belongings.issuer = issuer
+            self.context.clear_tokens()
+        self.belongings.revocation_endpoint = document.get("revocation_endpoint")
+
+    def _registration(self, step: httpx2.Request, reply: httpx2.Response) -> None:
+        if reply.status_code not in (200, 201):
+            raise Stop(f"The authorization server does not register us: {why_not(step, reply)!r}.")  # RFC 7591 §3.2.2
+        check_form(OAuthClientInformationFull, reply, "The authorization server registers us")
+
+    def _token(self, step: httpx2.Request, reply: httpx2.Response) -> None:
+        document = json_object(reply.content)
+        if reply.status_code == 200:
+            for rule in rules.TOKEN_RULES:
+                rule(document)
+            check_form(OAuthToken, reply, "The authorization server gives a token")
+        elif document.get("error") == "invalid_client" and self._may_register_again():
+            self.say("The authorization server does not know us any more. We register again, once.")
+            self.registered_again = True
+            self.belongings.forget_client()
+            raise Again
+        elif self.refreshing:
+            self.say("The login cannot be renewed any more.")
+            self.belongings.forget_tokens()
+            raise Again
+        else:
+            raise Stop(f"The authorization server gives no token: {why_not(step, reply)!r}.")  # OAuth 2.1 §3.2.4
+
+    def _may_register_again(self) -> bool:
+        ours = self.context.client_info.client_id != self.context.client_metadata_url and not self.belongings.configured
+        return ours and bool(self.document.get("registration_endpoint")) and not self.registered_again

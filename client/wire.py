@@ -1,0 +1,59 @@
+"""How things look on the wire: what is asked of us, JSON answers, and texts of strangers."""
+
+import json
+from urllib.parse import parse_qsl
+
+import httpx2
+from mcp.client.auth.utils import extract_field_from_www_auth
+from pydantic import BaseModel
+
+from shared.stop import Stop
+
+SECRETS = ("code", "code_verifier", "client_secret", "client_assertion", "refresh_token", "token")
+
+
+def asks_for_more(answer: httpx2.Response) -> bool:
+    """Whether this no says what to do about it: 401, or 403 for a scope. OAuth 2.1 §5.3.2"""
+    if answer.status_code == 403:
+        return extract_field_from_www_auth(answer, "error") == "insufficient_scope"
+    return answer.status_code == 401
+
+
+def operation_of(request: httpx2.Request) -> str:
+    """What a request wants of the MCP server, as `method name`, like `tools/call rebalance`."""
+    message = json_object(request.content)
+    params = message.get("params") or {}
+    return " ".join(filter(None, (message.get("method"), params.get("name") or params.get("uri"))))
+
+
+def json_object(text: bytes | str) -> dict:
+    """The JSON object in this text; empty if there is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def check_form(model: type[BaseModel], reply: httpx2.Response, what: str) -> None:
+    """Raises `Stop` where the SDK would look elsewhere, or repeat in its error what was sent, secrets too."""
+    try:
+        model.model_validate_json(reply.content)
+    except ValueError:
+        raise Stop(f"{what} in a way that cannot be used.") from None
+
+
+def why_not(step: httpx2.Request, reply: httpx2.Response) -> str:
+    """What an OAuth error says, for a person, without any secret that we sent and that it may repeat."""
+    said, form = json_object(reply.content), dict(parse_qsl(step.content.decode()))
+    why = str(said.get("error_description") or said.get("error") or f"status {reply.status_code}")
+    for name in SECRETS:
+        if form.get(name):
+            why = why.replace(form[name], "…")
+    return readable(why)
+
+
+def readable(said: object, longest: int = 300) -> str:
+    """A text of strangers on one line: it may not move the cursor, colour the screen, or fill it."""
+    text = "".join(c if c.isprintable() else " " for c in str(said))
+    return text if len(text) <= longest else text[:longest] + "…"
