@@ -121,15 +121,15 @@ def foreign_form(world: World) -> Verdict:
 # ── for those who operate it ──────────────────────────────────────────────────────────────────────
 
 
-@attack("ATK-215", "Metrics read by a stranger", "own", "AS", stopped_from="finished")
+@attack("ATK-215", "Metrics read by a stranger", "own", "AS, MCP", stopped_from="finished")
 def watched(world: World) -> Verdict:
-    """How many sign in, and how many fail to, is nobody's business."""
-    stranger = world.browser(ELSEWHERE)
+    """How many sign in, how many fail to, and who calls how often is nobody's business."""
+    strangers = world.browser(ELSEWHERE), world.caller(ELSEWHERE)
     if world.auth.get("/metrics").status_code == 404:
         raise NotHere("no metrics")
     shown = ("", "Bearer ", "Bearer None", f"Bearer {world.access_token()}", "Bearer é")
-    answers = [stranger.get("/metrics", headers={"Authorization": one.encode()}) for one in shown]
-    answers.append(stranger.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}))
+    headers = [{"Authorization": one.encode()} for one in shown] + [{"X-Forwarded-For": "127.0.0.1"}]
+    answers = [stranger.get("/metrics", headers=one) for stranger in strangers for one in headers]
     if any(answer.status_code == 200 for answer in answers):
         return got_in("reads them")
     return worst(*(denied(answer, (403, "access_denied")) for answer in answers))
