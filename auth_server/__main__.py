@@ -1,0 +1,5 @@
+"""`python -m auth_server`."""
+
+from .operator import main
+
+main()

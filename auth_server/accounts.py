@@ -1,0 +1,46 @@
+"""Passwords: kept as argon2id hashes, made and checked in a thread, a few at a time."""
+
+import secrets
+
+import anyio
+import anyio.to_thread
+import argon2
+
+from .directory import Directory
+from .errors import OAuthError
+
+AT_ONCE = 2  # hashes being computed: each takes a core for a while, and MEMORY
+MOST_WAITING = 50  # people, before we ask the next one to come again
+MEMORY = 19 * 1024  # KiB; with two passes what OWASP recommends, some 30 ms
+SHORTEST, LONGEST = 8, 200  # characters; NIST SP 800-63B §3.1.1.2
+
+
+class Accounts:
+    """Who may sign in. `hasher` is argon2's."""
+
+    def __init__(self, directory: Directory, hasher: argon2.PasswordHasher | None = None):
+        self.directory = directory
+        self.hasher = hasher or argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY, parallelism=1)
+        self.hash = self.hasher.hash
+        self.limiter: anyio.CapacityLimiter | None = None  # made in the event loop that it is for
+        self.nobody = ""  # the hash of a password that nobody knows, made with the first check
+
+    async def check(self, username: str, password: str) -> bool:
+        """Whether this is their password, computed in a thread. It takes as long for a name that nobody has.
+
+        Raises `OAuthError` (503) if too many others wait already.
+        """
+        self.limiter = self.limiter or anyio.CapacityLimiter(AT_ONCE)
+        if self.limiter.statistics().tasks_waiting >= MOST_WAITING:
+            raise OAuthError("temporarily_unavailable", "Too many people sign in at once. Try again.", 503, 2)
+        named = username.isprintable() and 0 < len(username) <= LONGEST
+        known = await self.directory.ask(self.directory.password_hash, username) if named else None
+        return await anyio.to_thread.run_sync(self.verify, known, password[: LONGEST + 1], limiter=self.limiter)
+
+    def verify(self, known: str | None, password: str) -> bool:
+        self.nobody = self.nobody or self.hash(secrets.token_urlsafe(16))
+        try:
+            self.hasher.verify(known or self.nobody, password)
+        except argon2.exceptions.VerificationError:
+            return False
+        return known is not None

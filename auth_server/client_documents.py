@@ -1,0 +1,206 @@
+"""Clients that nobody registered: their `client_id` is the URL of a document about them.
+
+Client ID Metadata Documents, draft-ietf-oauth-client-id-metadata-document-00 (CIMD below); MCP 2025-11-25 and later.
+"""
+
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from shared.limits import Window
+from shared.operating import is_loopback
+
+from .errors import OAuthError
+from .fetching import CannotFetch, Fetched, Fetcher
+from .parameters import is_short_text
+from .registration import GRANTS, REDIRECT_URI, usable_keys
+from .settings import Settings
+from .storage import Client
+
+Fetch = Callable[[str, bool], Awaitable[Fetched]]
+
+USUAL_AGE = 300  # seconds, for a document whose server says nothing about it
+LONGEST_AGE = 86_400  # seconds, whatever its server says
+MOST_KEPT = 1000  # documents
+FETCHES_PER_HOST = 30  # a minute, so that nobody uses us to flood somebody else
+KEPT = ("client_name", "redirect_uris", "scope", "jwks", "token_endpoint_auth_method")  # what we use of a document
+
+
+def plain_url(url: str, settings: Settings) -> bool:
+    """Nothing that two programs could read in two ways: RFC 3986 §2, and a host and a port that are one."""
+    if not re.fullmatch(r"[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{1,500}", url):
+        return False
+    try:
+        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def https_or_here(url: str, settings: Settings) -> bool:
+    return url.startswith("https://") or on_this_computer(url, settings)  # CIMD §3
+
+
+def has_a_path(url: str, settings: Settings) -> bool:
+    return urlsplit(url).path not in ("", "/")  # CIMD §3
+
+
+def no_fragment(url: str, settings: Settings) -> bool:
+    return "#" not in url  # CIMD §3
+
+
+def no_userinfo(url: str, settings: Settings) -> bool:
+    return "@" not in urlsplit(url).netloc  # CIMD §3
+
+
+def no_dot_segments(url: str, settings: Settings) -> bool:
+    return not {".", ".."} & set(unquote(urlsplit(url).path).split("/"))  # CIMD §3
+
+
+def no_ip_literal(url: str, settings: Settings) -> bool:
+    """A host that ends in a number is an address in one of its disguises, like 0x7f.1 or 2130706433."""
+    host = urlsplit(url).hostname or ""
+    number = re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rstrip(".").rpartition(".")[2])
+    return on_this_computer(url, settings) or not (number or ":" in host)
+
+
+URL_RULES = (plain_url, https_or_here, has_a_path, no_fragment, no_userinfo, no_dot_segments, no_ip_literal)
+
+
+def on_this_computer(url: str, settings: Settings) -> bool:
+    """For development, if the settings say so."""
+    return settings.loopback_documents and is_loopback(urlsplit(url).hostname or "")
+
+
+def names_itself(document: dict[str, Any], url: str) -> None:
+    if document.get("client_id") != url:
+        raise unusable("its client_id is not its own URL")  # CIMD §4.1
+
+
+def says_what_it_must(document: dict[str, Any], url: str) -> None:
+    """MCP asks for client_id, client_name and redirect_uris."""
+    lists = [document.get(name) for name in ("redirect_uris", "grant_types", "response_types")]
+    if not all(isinstance(texts, list) and len(texts) <= 10 and all(map(is_short_text, texts)) for texts in lists):
+        raise unusable("redirect_uris, grant_types and response_types must be short lists of text")
+    if not all(is_short_text(document.get(name, "")) for name in ("client_name", "scope")):
+        raise unusable("client_name and scope must be short text")
+    if not document.get("client_name", "").strip():
+        raise unusable("client_name is missing")
+
+
+def answers_go_to_safe_places(document: dict[str, Any], url: str) -> None:
+    uris = document["redirect_uris"]
+    if not uris or not all(re.fullmatch(REDIRECT_URI, uri) for uri in uris):
+        raise unusable("its redirect_uris must be https, or http on a loopback host")  # RFC 9700 §2.6
+
+
+def shares_no_secret(document: dict[str, Any], url: str) -> None:
+    """What everybody can read is no secret."""
+    shared = {"client_secret", "client_secret_expires_at"} & set(document)
+    if shared or document["token_endpoint_auth_method"] not in ("none", "private_key_jwt"):
+        raise unusable("it must have no client_secret, and no method that takes one")  # CIMD §4.1
+
+
+def publishes_usable_keys(document: dict[str, Any], url: str) -> None:
+    """`jwks_uri` would be a second fetch; we ask for the keys themselves."""
+    signs = document["token_endpoint_auth_method"] == "private_key_jwt"
+    if signs and ("jwks_uri" in document or not usable_keys(document.get("jwks"))):
+        raise unusable("private_key_jwt takes jwks in the document: public keys with kid and alg")
+
+
+def asks_for_codes(document: dict[str, Any], url: str) -> None:
+    if "authorization_code" not in document["grant_types"] or "code" not in document["response_types"]:
+        raise unusable("only grant type authorization_code with response type code can be used here")
+
+
+DOCUMENT_RULES = (
+    names_itself,
+    says_what_it_must,
+    answers_go_to_safe_places,
+    shares_no_secret,
+    publishes_usable_keys,
+    asks_for_codes,
+)
+
+
+def unusable(why: str) -> OAuthError:
+    return OAuthError("invalid_client", f"The document at this client_id cannot be used: {why}.")
+
+
+class Documents:
+    """What we read lately. `fetch` takes a URL and whether it must be on this computer; it raises `CannotFetch`."""
+
+    def __init__(self, settings: Settings, fetch: Fetch | None = None):
+        self.settings = settings
+        self.fetch = fetch or Fetcher()
+        self.kept: dict[str, tuple[Client, float]] = {}  # until when, in seconds since 1970
+        self.fetches = Window(FETCHES_PER_HOST)
+
+    async def client(self, client_id: str) -> Client | None:
+        """The client that this URL describes; None if it cannot be a client's.
+
+        It is kept for as long as its server says; no error is. Raises `OAuthError`: invalid_client with the reason, or
+        temporarily_unavailable (503) if we fetch too much from its host.
+        """
+        if not self.settings.client_metadata_documents:
+            return None
+        if not all(rule(client_id, self.settings) for rule in URL_RULES):
+            return None
+        client, good_until = self.kept.pop(client_id, (None, 0.0))
+        if client is None or time.time() >= good_until:
+            client, age = await self.read(client_id)
+            good_until = time.time() + age
+        if len(self.kept) >= MOST_KEPT:
+            del self.kept[next(iter(self.kept))]  # the one that nobody has used for longest
+        self.kept[client_id] = client, good_until
+        return client
+
+    async def read(self, client_id: str) -> tuple[Client, float]:
+        host = urlsplit(client_id).hostname
+        if wait := self.fetches.wait(host):
+            why = "We have looked for too many documents there. Try again later."
+            raise OAuthError("temporarily_unavailable", why, 503, wait)
+        self.fetches.count(host)
+        try:
+            fetched = await self.fetch(client_id, on_this_computer(client_id, self.settings))
+        except CannotFetch as problem:
+            raise unusable(str(problem)) from None
+        return client_of(fetched.body, client_id), age_limit(fetched.headers)
+
+
+def client_of(body: bytes, url: str) -> Client:
+    """Raises `OAuthError` unless it is a client's document, and at home there."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise unusable("it is not a JSON object")
+    usual = {"token_endpoint_auth_method": "none", "grant_types": [GRANTS[0]], "response_types": ["code"]}
+    document = usual | found
+    for rule in DOCUMENT_RULES:
+        rule(document, url)
+    registered = {name: document[name] for name in KEPT if name in document}
+    registered |= {"grant_types": [grant for grant in GRANTS if grant in document["grant_types"]]}
+    return Client(url, registered, kind="document")
+
+
+def age_limit(headers: dict[str, str]) -> float:
+    """How many seconds its server lets us keep it, within our own limit: RFC 9111 §4.2, §5.3, CIMD §4.3."""
+    control = headers.get("cache-control", "").lower()
+    if re.search(r"no-store|no-cache|private", control):
+        return 0
+    if fresh := re.search(r"max-age=\"?([0-9]{0,10})", control):
+        seconds = float(fresh[1] or 0)
+    elif "expires" in headers:
+        try:
+            expires, now = (parsedate_to_datetime(headers[name]).timestamp() for name in ("expires", "date"))
+            seconds = expires - now
+        except (ValueError, KeyError, OverflowError):
+            return 0  # an odd date is one in the past
+    else:
+        seconds = USUAL_AGE
+    return min(max(seconds, 0), LONGEST_AGE)

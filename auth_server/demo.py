@@ -1,0 +1,34 @@
+"""For development on one computer: two people whose passwords everybody may read, and two resources."""
+
+import time
+from dataclasses import replace
+
+from shared.addresses import NEIGHBOUR, RESOURCE
+
+from .accounts import Accounts
+from .directory import Directory, Resource
+
+PEOPLE = {"alice": "wonderland", "bob": "builder"}  # the page shows the passwords, as a demo may
+SCOPES = {
+    "mcp:tools:sentiment": "Score the mood of headlines",
+    "mcp:resources:customer-data:read": "Read customers and their portfolios",
+    "mcp:exec:workflows:rebalance": "Rebalance a portfolio",
+    "mcp:resources:customer-data": "Read customers, and all else that concerns them",
+}
+RESOURCES = (
+    Resource(RESOURCE, "Market mood", SCOPES),
+    Resource(NEIGHBOUR, "The market mood next door", SCOPES),
+)
+
+
+def furnish(directory: Directory, accounts: Accounts, secure: bool = False) -> None:
+    """Add what is absent. What an operator has changed stays as it is. `secure`: we speak TLS, so they do too."""
+    now, known = time.time(), directory.resources()
+    for username, password in PEOPLE.items():
+        if directory.password_hash(username) is None:
+            directory.put_person(username, accounts.hash(password), now)
+    for resource in RESOURCES:
+        if secure:
+            resource = replace(resource, resource=resource.resource.replace("http:", "https:", 1))
+        if resource.resource not in known:
+            directory.put_resource(resource, now)

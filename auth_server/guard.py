@@ -1,0 +1,176 @@
+"""What stands before every endpoint: is it for us, is it too much, and one line about what was decided."""
+
+import asyncio
+import ipaddress
+import re
+import secrets
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.audit import record
+from shared.limits import Window
+
+from .context import AuthServer
+from .errors import Stopped
+from .refusals import refuse
+
+EVERYTHING_COUNTS = ("/register", "/authorize", "/account")  # where something is kept, even for honest people
+SUCCESS_IS_TAKEN_BACK = ("/token", "/login", "/consent", "/revoke")  # where something can be guessed
+FAILURES_COUNT = ("/introspect",)  # a resource server may have many questions at once
+FAILED = (400, 401, 403, 429)
+OUR_FORMS = ("/login", "/consent", "/logout", "/account/withdraw")  # they send no referrer, so their origin is null
+UNWATCHED = ("/health", "/ready", "/style.css")
+UNRECORDED = ("/metrics",)
+LONGEST = 16_000  # bytes of path and query
+PATIENCE = 8.0  # seconds until a request is there with all that it says; less than we wait for it when we stop
+ON_ALL = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+}
+HERE = r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
+USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Guard:
+    """Middleware around everything. `own`: our origin; `endpoints`: all paths that there are, below the issuer's."""
+
+    def __init__(self, app: ASGIApp, own: str, server: AuthServer, endpoints: frozenset[str]):
+        self.app, self.own, self.server, self.endpoints = app, own, server, endpoints
+        settings, seconds = server.settings, float(server.settings.rate_window)
+        limits = dict.fromkeys(SUCCESS_IS_TAKEN_BACK + FAILURES_COUNT, settings.failures_per_window)
+        limits |= dict.fromkeys(EVERYTHING_COUNTS, settings.requests_per_window)
+        self.windows = {endpoint: Window(limit, seconds) for endpoint, limit in limits.items()}
+        scheme, _, host = own.partition("://")
+        self.host = host.removesuffix(USUAL_PORTS[scheme]).lower()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self.endpoint(scope) in UNWATCHED:
+            return await self.app(scope, receive, send)
+        visit = Visit(self, Request(scope), receive, send)
+        record.set({})
+        try:
+            not_endless(scope)
+            for rule in REQUEST_RULES:
+                rule(visit.request, self)
+        except Stopped as no:
+            return await refuse(visit.request, no)(scope, receive, visit.send_on)
+        visit.count(SUCCESS_IS_TAKEN_BACK + EVERYTHING_COUNTS)  # at once: a thousand guesses at once all come too early
+        try:
+            await self.app(scope, visit.receive_in_time, visit.send_on)
+        except Exception:  # a bug of ours, which stays loud; but it was a decision too
+            visit.decided(500)
+            raise
+
+    def endpoint(self, scope: Scope) -> str:
+        """Its path below the issuer's; "other" if there is none here, whatever a stranger made up."""
+        path = scope["path"].removeprefix(self.server.settings.path)
+        return path if path in self.endpoints else "other"
+
+
+def not_endless(scope: Scope) -> None:
+    """Much of a question is kept until a person answers it."""
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST:
+        raise Stopped("invalid_request", f"ask in {LONGEST} bytes at most", 414)
+
+
+def own_host(request: Request, guard: Guard) -> None:
+    """A page whose name was made to point at this computer still sends its own name: RFC 9110 §7.4."""
+    hosts = [host.lower() for host in request.headers.getlist("host")]
+    if guard.endpoint(request.scope) == "/metrics" and all(re.fullmatch(HERE, host) for host in hosts):
+        return  # whoever reads the metrics on this computer need not know what the world calls us
+    if hosts != [guard.host]:
+        raise Stopped("invalid_request", f"This server is {guard.own}: ask for it by that name.", 421)
+
+
+def own_origin(request: Request, guard: Guard) -> None:
+    """No other website's page may talk to us. Our own forms say null, because they send no referrer."""
+    usual = [guard.own] + ["null"] * (guard.endpoint(request.scope) in OUR_FORMS)
+    if not all(origin in usual for origin in request.headers.getlist("origin")):
+        raise Stopped("invalid_request", "Pages of other websites may not send requests here.", 403)
+
+
+def no_picture(request: Request, guard: Guard) -> None:
+    """A link may lead here from anywhere, a picture in a stranger's page may not: it uses up the user's limits."""
+    foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if foreign and request.headers.get("sec-fetch-mode") != "navigate":
+        raise Stopped("invalid_request", "Pages of other websites may not send requests here.", 403)
+
+
+def not_too_often(request: Request, guard: Guard) -> None:
+    """OAuth 2.1 §7.7: nobody guesses for long."""
+    window = guard.windows.get(guard.endpoint(request.scope))
+    if window and (wait := window.wait(neighbourhood(request))):
+        raise Stopped("temporarily_unavailable", "that was too much for one minute", 429, wait)  # RFC 6585 §4
+
+
+REQUEST_RULES = (own_host, own_origin, no_picture, not_too_often)
+
+
+def address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def neighbourhood(request: Request) -> str:
+    """An address; of IPv6 the /64 that it is in, because whoever has one address there has all of them."""
+    host = address(request)
+    try:
+        return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False)) if ":" in host else host
+    except ValueError:
+        return host
+
+
+class Visit:
+    """One request on its way."""
+
+    def __init__(self, guard: Guard, request: Request, receive: Receive, send: Send):
+        self.guard, self.request, self.receive, self.send = guard, request, receive, send
+        self.endpoint = guard.endpoint(request.scope)
+        self.began = time.monotonic()
+        self.over = False
+
+    def count(self, endpoints: tuple[str, ...]) -> None:
+        if self.endpoint in endpoints:
+            self.guard.windows[self.endpoint].count(neighbourhood(self.request))
+
+    async def receive_in_time(self) -> Message:
+        try:
+            async with asyncio.timeout(self.began + PATIENCE - time.monotonic()):
+                return await self.receive()
+        except TimeoutError:
+            raise Stopped("invalid_request", f"send it all within {PATIENCE:g} seconds", 408) from None
+
+    async def send_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in ON_ALL.items():
+                headers.setdefault(name, value)
+            self.decided(message["status"])
+        await self.send(message)
+
+    def decided(self, status: int) -> None:
+        """One JSON object: when, what, with which outcome, and who, which client, why if it is known."""
+        if self.over:
+            return
+        self.over = True
+        if status in FAILED:
+            self.count(FAILURES_COUNT)
+        elif self.endpoint in SUCCESS_IS_TAKEN_BACK:
+            self.guard.windows[self.endpoint].take_back(neighbourhood(self.request))
+        server = self.guard.server
+        server.metrics.requests[self.endpoint, str(status)] += 1
+        server.metrics.seconds[self.endpoint,] += max(0.0, time.monotonic() - self.began)
+        if self.endpoint in UNRECORDED:
+            return
+        about = {
+            "request": secrets.token_urlsafe(12),
+            "what": f"{self.request.method} {self.request.scope['path'][:200]}",
+            "from": address(self.request),
+            "outcome": "refused" if status >= 400 else "done",
+            "status": status,
+        }
+        server.trail.line(about | record.get({}))

@@ -1,0 +1,181 @@
+"""What an operator types: run the server, and put in who and what it knows. Works while the server runs."""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from shared.operating import serve
+from shared.stop import Stop
+
+from .accounts import LONGEST, SHORTEST, Accounts
+from .directory import moment
+from .office import BadSettings, Office, at_the_office, config_option, load_settings, removing
+from .operator_clients import clients, resources
+from .settings import Settings
+from .tables import people
+
+NOT_AS_ARGUMENTS = ("initial_access_token", "metrics_token", "database")  # others on this computer read arguments
+
+
+class RunsByDefault(click.Group):
+    """`python -m auth_server --demo` is `python -m auth_server run --demo`."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] != "--help"):
+            args = ["run", *args]
+        return super().parse_args(context, args)
+
+
+@click.group(cls=RunsByDefault, context_settings={"max_content_width": 110})
+def auth_server() -> None:
+    """An OAuth 2.1 authorization server for MCP servers.
+
+    Without a command it runs. Every setting is an option of `run`, a line in a TOML file (--config), and a
+    variable: code_lifetime is AS_CODE_LIFETIME. Options win over variables, and those over the file.
+
+    \b
+    python -m auth_server --demo
+    python -m auth_server --config /etc/auth_server.toml
+    python -m auth_server users add alice
+    python -m auth_server resources add https://mcp.example/mcp --scope "mcp:tools:echo=Use the echo"
+    python -m auth_server tokens revoke --user alice
+    """
+
+
+def every_setting(command: click.Command) -> click.Command:
+    """An option for each, with the words of `Settings`."""
+    for about in reversed(dataclasses.fields(Settings)):
+        if about.name not in NOT_AS_ARGUMENTS:
+            flag, kind = f"--{about.name.replace('_', '-')}", type(about.default)
+            flag = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+            says = f"{about.metadata['says']} [{about.default}]" if about.default != "" else about.metadata["says"]
+            command = click.option(flag, about.name, type=kind, default=None, help=says)(command)
+    return command
+
+
+@auth_server.command()
+@every_setting
+@config_option
+def run(config: Path | None, **named: Any) -> None:
+    """Serve until Ctrl-C or SIGTERM. Creates what it needs."""
+    settings = load_settings(config, **named)
+    from .app import create_app  # an operator who adds a user need not wait for it
+
+    serve(
+        create_app(settings),
+        settings.issuer,
+        listen=settings.listen,
+        certificate=Path(settings.certificate) if settings.certificate else None,
+        key=Path(settings.key) if settings.key else None,
+        proxies=settings.proxies,
+        name="auth_server",
+    )
+
+
+@auth_server.group()
+def users() -> None:
+    """The people who may sign in."""
+
+
+@users.command("add")
+@click.argument("username")
+@click.option("--password-stdin", is_flag=True, help="read the password from standard input, its first line")
+@at_the_office
+def add_user(here: Office, username: str, password_stdin: bool) -> None:
+    """Add somebody, or give them another password. It is asked for, and never an argument."""
+    if not (username.isprintable() and username == username.strip() and 0 < len(username) <= LONGEST):
+        raise click.BadParameter(f"a name has 1 to {LONGEST} characters, none of them odd", param_hint="USERNAME")
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True)
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise Stop(f"A password has {SHORTEST} to {LONGEST} characters.")
+    is_new = here.directory.put_person(username, Accounts(here.directory).hash(password), time.time())
+    here.say({"added" if is_new else "changed": username}, "" if is_new else "They have to sign in again.")
+
+
+@users.command("list")
+@at_the_office
+def list_users(here: Office) -> None:
+    """Everybody who may sign in, and since when."""
+    here.say([{"username": name, "since": moment(since)} for name, since in here.directory.everybody()])
+
+
+@auth_server.group()
+def keys() -> None:
+    """The keys that sign tokens. A running server notices within a second."""
+
+
+def keys_at(here: Office):
+    from .keys import Keys  # it makes keys where there are none: not for whoever adds a user
+
+    return Keys(Path(here.settings.data) / "keys", here.settings)
+
+
+@keys.command("list")
+@at_the_office
+def list_keys(here: Office) -> None:
+    """Which there are, what each is for now, since when, and until when it is published."""
+    here.say(keys_at(here).list())
+
+
+@keys.command("rotate")
+@at_the_office
+def rotate_keys(here: Office) -> None:
+    """A successor for each: published at once, it signs after key_overlap seconds."""
+    here.say({"new": keys_at(here).rotate()}, f"They are published, and sign in {here.settings.key_overlap} seconds.")
+
+
+@keys.command("retire")
+@click.argument("kid")
+@at_the_office
+def retire_key(here: Office, kid: str) -> None:
+    """Withdraw a key that somebody else may know. Its tokens are refused wherever its absence is noticed."""
+    keys_at(here).retire(kid)
+    here.say({"retired": kid}, "What it signed is refused as soon as servers look again.")
+
+
+@auth_server.group()
+def tokens() -> None:
+    """What has been given out."""
+
+
+@tokens.command("revoke")
+@click.option("--client", "client_id", help="whatever this client was given")
+@click.option("--user", "subject", help="whatever this person allowed")
+@click.option("--grant", "grant_id", help="whatever came of this one consent: a jti up to its dot")
+@at_the_office
+def revoke(here: Office, **named: str | None) -> None:
+    """End grants. Their refresh tokens work no more; access tokens are refused where the server is asked about them."""
+    named = {name: value for name, value in named.items() if value}
+    if not named:
+        raise click.UsageError("Say whose: --client, --user or --grant.")
+    here.say({"ended": here.store.end_grants(time.time(), **named)})
+
+
+removing(users, people)
+auth_server.add_command(clients)
+auth_server.add_command(resources)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Exit code 0 if it worked, 1 if it could not be done, 2 if it was asked for wrongly."""
+    try:
+        auth_server.main(args, prog_name="python -m auth_server", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as mistake:
+        mistake.show()
+        sys.exit(mistake.exit_code)
+    except Stop as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(2 if isinstance(stop, BadSettings) else 1)
+    except (SQLAlchemyError, OSError, ModuleNotFoundError) as error:  # the last: of the driver that a URL names
+        print(f"The database cannot be used: {getattr(error, 'orig', None) or error}.", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ArgumentError | ModuleNotFoundError) else 1)

@@ -1,0 +1,212 @@
+"""What clients have, were asked and were given. Every method is one transaction, and says what it takes and gives."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from .database import Database, sha256
+from .statements import ASK, CLIENT, CLIENTS, CONSENT, DROP_ASK, FIRST_USE, GRANT, HELD, INTO, LIVES_ON, SEEN
+from .tables import EXPIRING, asks, clients, consents, grants, held, people, resources, seen
+
+A_DAY = 86_400  # seconds
+PARTY = {clients: "client_id", people: "subject", resources: "resource"}  # what a grant calls them
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client as it was registered (RFC 7591 §2), or as its metadata document describes it."""
+
+    client_id: str
+    registered: dict[str, Any]
+    secret_hash: bytes | None = None
+    kind: str = "dynamic"  # dynamic, operator, or document
+    keep_until: float | None = None  # when it is forgotten if nobody uses it; None for never
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a person allowed a client at one resource. `scope` is as on the wire: names with spaces between."""
+
+    grant_id: str
+    client_id: str
+    subject: str
+    resource: str
+    scope: str
+    auth_time: float
+    expires_at: float
+    revoked_at: float | None = None
+    offline: bool = True  # whether refresh tokens may come of it: false if they unticked `offline_access`
+
+
+@dataclass(frozen=True)
+class Held:
+    """A code or a refresh token that somebody showed, and the grant behind it."""
+
+    hash: bytes
+    expires_at: float
+    used_at: float | None
+    redirect_uri: str | None  # these two are None for a refresh token
+    code_challenge: str | None
+    grant: Grant
+
+
+@dataclass(frozen=True)
+class Ask:
+    """An authorization request that waits for a person. `asked`: the parameters of OAuth 2.1 §4.1.1."""
+
+    asked: dict[str, str]
+    browser_hash: bytes
+    expires_at: float
+
+
+class Store:
+    """All times are seconds since 1970. Codes, tokens and request ids come in clear and are stored as hashes."""
+
+    def __init__(self, database: Database):
+        self.ask, self.transaction, self.look = database.ask, database.transaction, database.look
+
+    def add_client(self, client: Client, now: float, keep_until: float | None) -> None:
+        with self.transaction() as db:
+            db.execute(INTO[clients], vars(client) | {"created_at": now, "keep_until": keep_until})
+
+    def client(self, client_id: str) -> Client | None:
+        with self.look() as db:
+            row = db.execute(CLIENT, {"id": client_id}).first()
+        return Client(*row) if row else None
+
+    def all_clients(self) -> list[tuple[Client, float]]:
+        """Each with when it came."""
+        with self.look() as db:
+            rows = db.execute(CLIENTS.add_columns(clients.c.created_at).order_by("created_at"))
+            return [(Client(*row[:-1]), row[-1]) for row in rows]
+
+    def keep_client(self, client_id: str, keep_until: float) -> None:
+        with self.transaction() as db:
+            db.execute(update(clients).where(clients.c.client_id == client_id).values(keep_until=keep_until))
+
+    def remove(self, what: Table, name: str, now: float) -> bool:
+        """Forget a client, a person or a resource: what was allowed to, by or at it ends. Whether there was one."""
+        (key,) = what.primary_key
+        with self.transaction() as db:
+            end(db, now, **{PARTY[what]: name})
+            return db.execute(delete(what).where(key == name)).rowcount == 1
+
+    # ── authorization requests and consents ───────────────────────────────────────────────────────
+
+    def add_ask(self, ask_id: str, asked: dict[str, str], browser: str, expires_at: float) -> None:
+        row = {"ask_hash": sha256(ask_id), "asked": asked, "browser_hash": sha256(browser), "expires_at": expires_at}
+        with self.transaction() as db:
+            db.execute(INTO[asks], row)
+
+    def find_ask(self, ask_id: str) -> Ask | None:
+        with self.look() as db:
+            row = db.execute(ASK, {"hash": sha256(ask_id)}).first()
+        return Ask(*row) if row else None
+
+    def drop_ask(self, ask_id: str) -> bool:
+        """Whether it was there: of two answers to one page only the first counts."""
+        with self.transaction() as db:
+            return db.execute(DROP_ASK, {"hash": sha256(ask_id)}).rowcount == 1
+
+    def answer_ask(self, ask_id: str, grant: Grant, code: dict[str, Any], now: float, remember: bool) -> bool:
+        """A person said yes: the request goes, grant and code come, the consent is remembered; all or nothing.
+
+        `code`: code, redirect_uri, code_challenge, expires_at. False if somebody else has answered already.
+        """
+        row = {"hash": sha256(code["code"]), "kind": "code", "grant_id": grant.grant_id}
+        row |= {name: code[name] for name in ("redirect_uri", "code_challenge", "expires_at")}
+        with self.transaction() as db:
+            if db.execute(DROP_ASK, {"hash": sha256(ask_id)}).rowcount != 1:
+                return False
+            db.execute(INTO[grants], vars(grant))
+            db.execute(INTO[held], row)
+            if remember:
+                remember_consent(db, grant, now)
+        return True
+
+    def consent(self, username: str, client_id: str, resource: str) -> list[str]:
+        """The scopes that this person has allowed this client at this resource."""
+        with self.look() as db:
+            found = db.execute(CONSENT, {"who": username, "client": client_id, "where": resource}).scalar()
+        return found.split() if found else []
+
+    def withdraw(self, username: str, client_id: str, resource: str, now: float) -> bool:
+        """The consent is forgotten, and whatever came of it works no more. Whether there was anything."""
+        with self.transaction() as db:
+            ended = end(db, now, subject=username, client_id=client_id, resource=resource)
+            return bool(ended + forget_consent(db, username, client_id, resource))
+
+    # ── codes and tokens ──────────────────────────────────────────────────────────────────────────
+
+    def held(self, kind: str, secret: str) -> Held | None:
+        """`kind`: code or refresh_token."""
+        with self.look() as db:
+            row = db.execute(HELD, {"kind": kind, "hash": sha256(secret)}).first()
+        return Held(*row[:5], Grant(*row[5:])) if row else None
+
+    def use(self, shown: Held, now: float, successor: str = "", expires_at: float = 0.0) -> bool:
+        """Whether we are the first. If so, its successor, a refresh token, is there too when we return."""
+        with self.transaction() as db:
+            if db.execute(FIRST_USE, {"of": shown.hash, "now": now}).rowcount != 1:
+                return False
+            if successor:
+                row = {"hash": sha256(successor), "kind": "refresh_token", "grant_id": shown.grant.grant_id}
+                db.execute(INTO[held], row | {"expires_at": expires_at})
+                db.execute(LIVES_ON, {"id": shown.grant.grant_id, "until": expires_at})
+        return True
+
+    def grant(self, grant_id: str) -> Grant | None:
+        with self.look() as db:
+            row = db.execute(GRANT, {"id": grant_id}).first()
+        return Grant(*row) if row else None
+
+    def end_grants(self, now: float, **named: str) -> int:
+        """By grant_id, client_id, subject or several of them: whatever came of them works no more. How many."""
+        with self.transaction() as db:
+            return end(db, now, **named)
+
+    def first_sight(self, kind: str, name: str, expires_at: float) -> bool:
+        """Whether this was never shown, or ended, before. It has been now."""
+        try:
+            with self.transaction() as db:
+                db.execute(INTO[seen], {"hash": sha256(f"{kind}\n{name}"), "expires_at": expires_at})
+        except IntegrityError:
+            return False
+        return True
+
+    def seen(self, kind: str, name: str) -> bool:
+        with self.look() as db:
+            return db.execute(SEEN, {"hash": sha256(f"{kind}\n{name}")}).first() is not None
+
+    def purge(self, now: float) -> int:
+        """Forget what can be of no use to anybody any more; how many rows that were."""
+        gone = [delete(table).where(table.c.expires_at < now) for table in EXPIRING]
+        gone.append(delete(clients).where(clients.c.keep_until < now))
+        is_document = consents.c.client_id.like("http%://%")
+        gone.append(delete(consents).where(~is_document, consents.c.client_id.not_in(select(clients.c.client_id))))
+        with self.transaction() as db:
+            return sum(db.execute(statement).rowcount for statement in gone)
+
+
+def end(db: Connection, now: float, **named: str) -> int:
+    """Whatever came of these grants works no more; how many there were."""
+    which = [grants.c[name] == value for name, value in named.items()]
+    assert which, "this would end everything"
+    return db.execute(update(grants).where(grants.c.revoked_at.is_(None), *which).values(revoked_at=now)).rowcount
+
+
+def remember_consent(db: Connection, grant: Grant, now: float) -> None:
+    """What was allowed before stays allowed; this is added."""
+    one = {"username": grant.subject, "client_id": grant.client_id, "resource": grant.resource}
+    asked_for = dict(zip(("who", "client", "where"), one.values(), strict=True))
+    before = db.execute(CONSENT, asked_for).scalar() or ""
+    scope = " ".join(dict.fromkeys([*before.split(), *grant.scope.split()]))
+    forget_consent(db, *one.values())
+    db.execute(INTO[consents], one | {"scope": scope, "given_at": now})
+
+
+def forget_consent(db: Connection, username: str, client_id: str, resource: str) -> int:
+    mine = consents.c.username == username, consents.c.client_id == client_id, consents.c.resource == resource
+    return db.execute(delete(consents).where(*mine)).rowcount
