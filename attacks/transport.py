@@ -187,8 +187,10 @@ def announced_otherwise(world: World) -> Verdict:
         answers += in_old_words(world, old, "rebalance", ("Mcp-Name", "rebalance"), ("Mcp-Name", "whoami"))
     no_text = json.dumps(LIST_TOOLS | {"id": "\ud800", "method": "ping"})  # JSON can carry what UTF-8 cannot
     headers = MCP_HEADERS | {"Authorization": f"Bearer {full}", "Content-Type": "application/json"}
-    answers.append(world.mcp.post("/mcp", content=no_text, headers=headers))
-    return worst(*map(contradicted, answers))
+    unreadable = world.mcp.post("/mcp", content=no_text, headers=headers)
+    if unreadable.status_code == 400 and "www-authenticate" in unreadable.headers:
+        return worst(*map(contradicted, answers), denied_at_the_door(unreadable, 400, "invalid_request"))
+    return worst(*map(contradicted, [*answers, unreadable]))
 
 
 def contradicted(answer: httpx2.Response) -> Verdict:

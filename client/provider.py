@@ -7,6 +7,7 @@ out: refreshing after a 401, one refresh for many callers, a ceiling for step-up
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -29,8 +30,9 @@ from .wire import asks_for_more, check_form, json_object, operation_of, readable
 STEP_UPS = 2  # for one operation
 TRIES = 4  # for one request; the HTTP client ends it after twenty exchanges
 
-# The SDK logs every end of a flow with a traceback, which may repeat a secret, and raises it. Once is enough.
-logging.getLogger("mcp.client.auth.oauth2").addFilter(lambda record: not record.exc_info)
+# The SDK logs every end of a flow with a traceback, which may repeat a secret, and raises it. Once is enough for ours.
+supervised: ContextVar[bool] = ContextVar("supervised", default=False)
+logging.getLogger("mcp.client.auth.oauth2").addFilter(lambda record: not (record.exc_info and supervised.get()))
 
 
 class Again(Exception):
@@ -74,6 +76,7 @@ class Supervised(OAuthClientProvider):
             async with self._alone:
                 try:
                     if not await self._somebody_was_faster(request):
+                        supervised.set(True)
                         step_up = self._take_in(request, answer)
                         async with contextlib.aclosing(super()._auth_flow(request)) as sdk:
                             await anext(sdk)  # the request itself: its answer is here already
@@ -84,6 +87,7 @@ class Supervised(OAuthClientProvider):
                 except Again:
                     continue
                 finally:
+                    supervised.set(False)
                     self._end_of_flow()  # before the request goes out: it may take its time
             self._add_auth_header(request)
             answer = yield request

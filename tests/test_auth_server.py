@@ -613,3 +613,29 @@ def test_a_bug_is_loud_and_leaves_a_line(loaded_programs: Loaded) -> None:
         house.server.keys.jwks = lambda: 1 / 0
         assert house.auth.get("/jwks").status_code == 500
         assert (lines[-1]["status"], lines[-1]["outcome"]) == (500, "refused")
+
+
+def test_whoever_signs_in_is_written_down_and_a_name_that_nobody_has_is_not(house: House) -> None:
+    lines: list[dict] = []
+    house.server.trail.line = lines.append
+    ask = house.ask(house.register()["client_id"])
+    house.consent(ask)
+    signed_in = next(line for line in lines if line["what"] == "POST /login")
+    assert (signed_in["who"], signed_in["outcome"]) == ("alice", "done")
+    for name, who in (("alice", "alice"), ("a password typed as a name", None)):
+        house.wrong_password(ask, username=name)
+        assert (lines[-1]["what"], lines[-1].get("who"), lines[-1]["outcome"]) == ("POST /login", who, "refused")
+
+
+def test_lifetimes_are_settings(settled) -> None:
+    house = settled(token_lifetime=5, code_lifetime=2, refresh_lifetime=50)
+    client_id, found = house.with_refresh()
+    assert found["expires_in"] == 5
+    house.let_introspect()
+    house.later(6)
+    assert not house.is_active(found["access_token"])
+    code = house.code(client_id)
+    house.later(3)
+    refused(house.redeem(client_id, code), "invalid_grant")
+    house.later(50)
+    refused(house.refresh(client_id, found["refresh_token"]), "invalid_grant")
