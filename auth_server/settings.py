@@ -150,6 +150,8 @@ def known_algorithm(settings: Settings) -> str:
 def sensible_times(settings: Settings) -> str:
     if not 1 <= settings.code_lifetime <= 600:
         return "code_lifetime must be 1 to 600 seconds (OAuth 2.1 §4.1.2)."
+    if settings.refresh_lifetime < settings.token_lifetime:
+        return "refresh_lifetime must not be shorter than token_lifetime: what it came of would end before the token."
     lasting = ("token_lifetime", "refresh_lifetime", "session_lifetime", "ask_lifetime", "purge_every", "rate_window")
     wrong = [name for name in lasting if getattr(settings, name) < 1]
     return f"{', '.join(wrong)} must be at least one second." if wrong else ""
