@@ -99,7 +99,6 @@ def market() -> ASGIApp:
 def auth_server() -> ASGIApp:
     """Ours, as its settings in the environment make it. With WHERE set, /where says what takes how long."""
     from auth_server.app import create_app
-
     from auth_server.settings import Settings
 
     if not os.environ.get("WHERE"):
