@@ -17,6 +17,7 @@ from .database import sha256
 from .directory import Resource, moment
 from .errors import OAuthError
 from .office import Office, at_the_office, removing
+from .targets import OFFLINE_ACCESS
 
 SCOPE = re.compile(r"([!#-<>-\[\]-~]+)=\s*(\S.*)")  # RFC 6749 §3.3, and what it means
 ONCE = "The secret is shown this once, and kept here only as a hash."
@@ -46,8 +47,12 @@ def add_client(here: Office, **about: Any) -> None:
     """Register a client. Its secret is shown once, and kept only as a hash."""
     from .registration import new_client
 
+    resources = here.directory.resources()
+    known = {scope for resource in resources.values() for scope in resource.scopes}
+    if unknown := [scope for scope in (about["scope"] or "").split() if scope not in known | {OFFLINE_ACCESS}]:
+        raise Stop(f"No resource has the scope {', '.join(unknown)}. There are: {', '.join(sorted(known)) or 'none'}.")
     try:
-        client, secret = new_client(metadata_from(**about), here.directory.resources(), by_the_operator=True)
+        client, secret = new_client(metadata_from(**about), resources, by_the_operator=True)
     except OAuthError as no:
         raise Stop(f"It cannot be registered: {no.why}.") from None
     here.store.add_client(client, time.time(), None)

@@ -16,6 +16,7 @@ from shared.addresses import ISSUER
 from shared.operating import is_loopback, may_be_http
 from shared.stop import Stop
 
+DEMO_DATA = "data/demo"
 ALGORITHMS = ("RS256", "ES256")
 
 
@@ -87,6 +88,8 @@ class Settings:
         wrong = [name for name in set(found) & set(KINDS) if type(found[name]) is not KINDS[name]]
         mistakes += [f"{name} must be {WANTED[KINDS[name]]}." for name in wrong]
         settings = dataclasses.replace(cls(), **{n: found[n] for n in set(found) & set(KINDS) - set(wrong)})
+        if settings.demo and settings.data == cls.data:
+            settings = dataclasses.replace(settings, data=DEMO_DATA)  # its passwords are known to everybody
         mistakes += [why for rule in SETTINGS_RULES if (why := rule(settings))]
         if mistakes:
             raise Stop("\n".join(mistakes))

@@ -338,3 +338,15 @@ def is_ready(port: str) -> bool:
             return found.status == 200
     except OSError:
         return False
+
+
+def test_a_scope_that_no_resource_has_is_a_typo(do: Do) -> None:
+    do("resources", "add", RESOURCE, "--scope", "mcp:tools:echo=Use the echo")
+    ran = do("clients", "add", "Job", "--machine", "--scope", "mcp:tools:ecko")
+    assert (ran.code, ran.err) == (1, "No resource has the scope mcp:tools:ecko. There are: mcp:tools:echo.\n")
+    assert answer(do("clients", "list", "--json")) == []
+
+
+def test_what_everybody_knows_the_passwords_of_lives_apart() -> None:
+    assert Settings.load({}, demo=True).data == "data/demo" != Settings.load({}).data
+    assert Settings.load({}, demo=True, data="elsewhere").data == "elsewhere"
