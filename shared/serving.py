@@ -34,9 +34,9 @@ class PortTaken(Stop):
     def __init__(self, port: int):
         ports = {AS_PORT: "AS_PORT", MCP_PORT: "MCP_PORT", NEIGHBOUR_PORT: "NEIGHBOUR_PORT"}
         variable = (ports | {UPSTREAM_PORT: "UPSTREAM_PORT"}).get(port)
-        like = f": {variable}={port + 10}" if variable else ""
+        like = f"{variable}={port + 10}" if variable else "one that is free"
         super().__init__(
-            f"Port {port} is taken by another program (or by a `serve` of ours). Stop it, or choose another port{like}"
+            f"Port {port} is taken by another program (or by a `serve` of ours). Stop it, or choose another port: {like}"
         )
 
 
