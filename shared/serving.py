@@ -36,7 +36,8 @@ class PortTaken(Stop):
         variable = (ports | {UPSTREAM_PORT: "UPSTREAM_PORT"}).get(port)
         like = f"{variable}={port + 10}" if variable else "one that is free"
         super().__init__(
-            f"Port {port} is taken by another program (or by a `serve` of ours). Stop it, or choose another port: {like}"
+            f"Port {port} is taken by another program (or by a `serve` of ours). "
+            f"Stop it, or choose another port: {like}"
         )
 
 
