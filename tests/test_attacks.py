@@ -133,7 +133,7 @@ def test_a_step_is_attacked_from_the_command_line() -> None:
     [
         (["attack", "07", "--without", "nonsense"], "Step 07 has no rule 'nonsense'. It has:\n"),
         (["attack", "07", "999"], "There is no attack ATK-999."),
-        (["attack", "99"], "There is no step '99'."),
+        (["attack", "99"], "There is no step '99'. There are: 01, 02, 03, 04, 05, 06, 07, 08; and `finished`."),
         (["attack", "03"], "Attacks begin at step 04"),
         (["attack", "01", "--without", "all"], "Attacks begin at step 04"),
     ],

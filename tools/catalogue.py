@@ -118,7 +118,11 @@ def step_named(number: str) -> Step:
 
 def attackable(number: str) -> Step:
     """A step, or the finished programs."""
-    return FINISHED if number == FINISHED.number else step_named(number)
+    if number == FINISHED.number:
+        return FINISHED
+    if number.zfill(2) not in all_steps():
+        raise Stop(f"There is no step {number!r}. There are: {', '.join(all_steps())}; and `{FINISHED.number}`.")
+    return step_named(number)
 
 
 def mine(step: Step) -> Step:
