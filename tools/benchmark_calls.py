@@ -57,7 +57,7 @@ class Size:
 
 
 def size(quick: bool) -> Size:
-    return Size(3, 8) if quick else Size(60, 48)
+    return Size(3, 8) if quick else Size(160, 24)
 
 
 # ── tokens ────────────────────────────────────────────────────────────────────

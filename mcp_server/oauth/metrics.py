@@ -46,7 +46,8 @@ class Metrics:
         self.calls = Counts("mcp_auth_calls", "Calls let in: by token, or by which key", ["kind", "key"], of)
         self.calls_by_token = self.calls.labels("oauth", "")
         self.refusals = Counts("mcp_auth_refusals", "Refused, by reason and rule", ["reason", "rule"], of)
-        self.took = Histogram("mcp_auth_validation_seconds", "Of a token", ["how"], registry=of, buckets=FAST)
+        took = Histogram("mcp_auth_validation_seconds", "Of a token", ["how"], registry=of, buckets=FAST)
+        self.jwt_took, self.introspection_took = took.labels("jwt"), took.labels("introspection")
         left = "Life left in tokens seen first"
         self.seconds_left = Histogram("mcp_auth_token_seconds_left", left, registry=of, buckets=LIFETIMES)
         tokens = Counts("mcp_auth_token_cache", "Tokens verified a moment ago or not", ["result"], of)

@@ -69,7 +69,7 @@ class Protected:
 
     def method(self, name: str, *scopes: str) -> None:
         """What a whole method needs, whatever it is about: `method("tools/list", "mcp:tools:sentiment")`."""
-        self.needs.methods[name] = scopes
+        self.needs.declare(name, "", scopes)
 
     def declared(self, method: str, register: Callable[..., Any], scopes: tuple[str, ...], options: dict) -> Callable:
         def add(function: Function) -> Function:

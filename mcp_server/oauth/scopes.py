@@ -1,6 +1,7 @@
 """What each operation needs, and what a token allows. The message decides, because it is the message that runs."""
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 from mcp.shared.inbound import NAME_BEARING_METHODS, decode_header_value
@@ -9,6 +10,7 @@ from mcp.shared.uri_template import UriTemplate
 from .requests import Asked
 
 Scopes = tuple[str, ...]
+REMEMBERED = 1000  # tools, prompts and resources whose scopes have been looked up
 LISTS = {  # method: where its result holds the list, what names one of them, and which method uses one
     "tools/list": ("tools", "name", "tools/call"),
     "prompts/list": ("prompts", "name", "prompts/get"),
@@ -22,29 +24,31 @@ class Needs:
 
     def __init__(self, otherwise: Scopes):
         self.otherwise = otherwise
-        self.methods: dict[str, Scopes] = {}
         self.declared: dict[tuple[str, str], Scopes] = {}  # by method and name; resources under resources/read
         self.templates: list[tuple[UriTemplate, Scopes]] = []
+        self.of_one = lru_cache(REMEMBERED)(self.look_up)
 
     def declare(self, method: str, name: str, scopes: Scopes) -> None:
+        """What a tool, prompt, resource or template needs; without a name, what the whole method needs."""
         self.declared[method, name] = scopes
         if method == "resources/read" and "{" in name:
             self.templates.append((UriTemplate.parse(name), scopes))
+        self.of_one.cache_clear()
 
     def of(self, message: dict) -> Scopes:
         """All scopes that this message needs, each once."""
-        method = str(message.get("method"))
-        return together(self.methods.get(method, ()), *(self.of_one(*one) for one in subjects(method, message)))
+        return together([self.of_one(*one) for one in subjects(str(message.get("method")), message)])
 
-    def of_one(self, method: str, name: object) -> Scopes:
+    def look_up(self, method: str, name: str) -> Scopes:
         """What one tool, prompt or resource needs; of a resource that fits several templates, what all of them need."""
-        floor = self.methods.get(method, ())
-        if not isinstance(name, str):
-            return floor or self.otherwise
-        found = [self.declared[method, name]] if (method, name) in self.declared else []
-        if method == "resources/read" and not found:
+        floor, found = self.declared.get((method, ""), ()), []
+        if name and (method, name) in self.declared:
+            found = [self.declared[method, name]]
+        elif method == "resources/read":
             found = [scopes for template, scopes in self.templates if template.match(name) is not None]
-        return together(floor, *found) if found else floor or self.otherwise
+        if found:
+            return together([floor, *found])
+        return floor or (self.otherwise if method in NAME_BEARING_METHODS else ())
 
     def show_allowed(self, ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Awaitable[Any]:
         """Middleware of the SDK: lists show what this request's token may use, and are nobody else's to keep."""
@@ -57,26 +61,27 @@ class Needs:
         where, named, method = LISTS[ctx.method]
         user = getattr(ctx.request, "scope", {}).get("user")
         held = user.scopes if user is not None else []
-        shown = [one for one in result.get(where, []) if allowed(held, self.of_one(method, one.get(named)))]
+        shown = [one for one in result.get(where, []) if allowed(held, self.of_one(method, text(one, named)))]
         private = {"cacheScope": "private"} if "cacheScope" in result else {}
         return result | {where: shown} | private
 
 
-def subjects(method: str, message: dict) -> list[tuple[str, object]]:
-    """The tools, prompts and resources that a message is about: each with the method that uses one, and its name."""
+def subjects(method: str, message: dict) -> list[tuple[str, str]]:
+    """What a message is about: each with the method that uses one of its kind, and its name. First the method itself."""
     params = part(message, "params")
     if method in NAME_BEARING_METHODS:
-        return [(method, params.get(NAME_BEARING_METHODS[method]))]
+        return [(method, text(params, NAME_BEARING_METHODS[method]))]
+    found = [(method, "")]
     if method in ("resources/subscribe", "resources/unsubscribe"):
-        return [("resources/read", params.get("uri"))]
-    if method == "completion/complete":
+        found.append(("resources/read", text(params, "uri")))
+    elif method == "completion/complete":
         ref = part(params, "ref")
         ways = {"name": "prompts/get", "uri": "resources/read"}
-        return [(way, ref[member]) for member, way in ways.items() if member in ref]
-    if method == "subscriptions/listen":
+        found += [(way, text(ref, member)) for member, way in ways.items() if member in ref]
+    elif method == "subscriptions/listen":
         uris = part(params, "notifications").get("resourceSubscriptions")
-        return [("resources/read", uri) for uri in uris] if isinstance(uris, list) else []
-    return []
+        found += [("resources/read", str(uri)) for uri in uris] if isinstance(uris, list) else []
+    return found
 
 
 def part(whole: dict, name: str) -> dict:
@@ -84,13 +89,17 @@ def part(whole: dict, name: str) -> dict:
     return found if isinstance(found, dict) else {}
 
 
+def text(whole: dict, name: str) -> str:
+    found = whole.get(name)
+    return found if isinstance(found, str) else ""
+
+
 def name_in(message: dict) -> str:
     """The name of the tool, prompt or resource, for a method that has one."""
-    name = part(message, "params").get(NAME_BEARING_METHODS.get(str(message.get("method"))))
-    return name if isinstance(name, str) else ""
+    return text(part(message, "params"), NAME_BEARING_METHODS.get(str(message.get("method")), ""))
 
 
-def together(*several: Scopes) -> Scopes:
+def together(several: list[Scopes]) -> Scopes:
     several = [scopes for scopes in several if scopes]
     if len(several) == 1:  # as usual, and this is the fast path of every call
         return several[0]
