@@ -67,7 +67,7 @@ class Needs:
 
 
 def subjects(method: str, message: dict) -> list[tuple[str, str]]:
-    """What a message is about: each with the method that uses one of its kind, and its name. First the method itself."""
+    """What a message is about: the method that uses one of its kind, and its name. First the method itself."""
     params = part(message, "params")
     if method in NAME_BEARING_METHODS:
         return [(method, text(params, NAME_BEARING_METHODS[method]))]
