@@ -1,10 +1,12 @@
-"""Pages for people: one look for all of them, and every value escaped before it meets the markup."""
+"""Pages for people, in the look that the steps have too. They load nothing but that."""
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+
+from shared import pages
 
 from .settings import Settings
 
@@ -16,20 +18,13 @@ ON_PAGES = {
     "X-Frame-Options": "DENY",  # RFC 9700 §4.16
     "X-Content-Type-Options": "nosniff",
 }
-templates = Environment(
-    loader=FileSystemLoader(FOLDER),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
-LOOK = (FOLDER / "style.css").read_bytes()
+templates = pages.templates.overlay(loader=FileSystemLoader([FOLDER, pages.FOLDER]), auto_reload=False)
+LOOK = (pages.FOLDER / "style.css").read_bytes()
 
 
 def page(settings: Settings, template: str, status: int = 200, **values: object) -> Response:
     """`values` are what the template names; `path`, where our endpoints live, is among them always."""
-    text = templates.get_template(template).render(values, path=settings.path)
+    text = templates.get_template(template).render(values, path=settings.path, may_have_an_icon=False)
     return HTMLResponse(text, status, ON_PAGES)
 
 

@@ -19,7 +19,7 @@ templates = Environment(
 
 def page(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: object) -> Response:
     icon = "Content-Security-Policy" not in (headers or {})  # an empty one, so that no browser asks for one
-    text = templates.get_template(template).render(values, may_have_an_icon=icon)
+    text = templates.get_template(template).render(values, path="", may_have_an_icon=icon)
     return HTMLResponse(text, status, headers)
 
 
