@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -25,23 +26,24 @@ def write_down(**about: object) -> None:
 class Trail:
     """`line` may be called from anywhere and returns at once. Whoever stops a program calls `close`.
 
-    Without a `path` it goes to standard error. Raises `Stop` if the file cannot be written.
+    Without a `path` it goes to standard error. `as_json` makes one line, in ASCII, of an object. Raises `Stop` if the
+    file cannot be written.
     """
 
-    def __init__(self, path: Path | None = None):
-        self.path = path
+    def __init__(self, path: Path | None = None, as_json: Callable[[dict], str] = json.dumps):
+        self.path, self.as_json = path, as_json
         try:
             if path:
                 path.open("a").close()
         except OSError as error:
             raise Stop(f"The audit trail {path} cannot be written: {error.strerror}.") from None
-        self.waiting: deque[dict] = deque()
+        self.waiting: deque[str] = deque()
         self.ended = threading.Event()
         self.writer: threading.Thread | None = None
 
     def line(self, about: dict) -> None:
         """Every line has its `time`, in seconds since 1970."""
-        self.waiting.append({"time": time.time(), **about})
+        self.waiting.append(self.as_json({"time": time.time(), **about}))
         if self.writer is None:
             self.begin()
         while len(self.waiting) > MOST_WAITING:  # no decision goes unrecorded: then we wait
@@ -59,10 +61,7 @@ class Trail:
         over = False
         while not over:
             over = self.ended.wait(EVERY)
-            rows = []
-            while self.waiting:
-                rows.append(json.dumps(self.waiting.popleft()))
-            if rows:
+            if rows := [self.waiting.popleft() for _ in range(len(self.waiting))]:
                 file.write("\n".join(rows) + "\n")
                 file.flush()
 

@@ -1,8 +1,7 @@
 """What this server asks others for: JSON objects, of a bounded size."""
 
-import json
-
 import httpx2
+from pydantic_core import from_json
 
 from shared.operating import may_be_http
 
@@ -32,7 +31,7 @@ class Web:
                 body += chunk
                 if len(body) > MOST:
                     raise ValueError(f"{url} sends more than {MOST} bytes")
-        found = json.loads(body)
+        found = from_json(body)
         if not isinstance(found, dict):
             raise ValueError(f"{url} sends no JSON object")
         return found

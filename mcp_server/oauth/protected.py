@@ -9,6 +9,7 @@ import httpx2
 from mcp.server import MCPServer
 from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic_core import to_json
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -50,7 +51,7 @@ class Protected:
         self.mcp, self.settings = mcp, settings or Settings()
         self.verifier = TokenVerifier(self.settings, http=http)
         self.api_keys = ApiKeys(self.settings.api_key_file) if self.settings.api_keys else None
-        self.trail = trail or Trail(Path(self.settings.audit_log) if self.settings.audit_log else None)
+        self.trail = trail or Trail(Path(self.settings.audit_log) if self.settings.audit_log else None, as_json)
         self.needs = Needs(self.settings.required_scopes)
         mcp.middleware.append(self.needs.show_allowed)
 
@@ -131,3 +132,8 @@ class Protected:
             why = "Metrics are for the operator of this server."
             return JSONResponse({"error": "access_denied", "error_description": why}, 403, NO_STORE)
         return Response(generate_latest(self.verifier.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def as_json(about: dict) -> str:
+    """As json.dumps would have it, in a third of the time: every call has its line in the audit trail."""
+    return to_json(about, ensure_ascii=True).decode()
