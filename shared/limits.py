@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 
 class Window:
-    """At most `limit` times in any `seconds` for one key. It remembers no more than `most` keys, the newest ones."""
+    """At most `limit` times in any `seconds` for one key. It remembers no more than `most` keys, those counted last."""
 
     def __init__(self, limit: int, seconds: float = 60.0, most: int = 10_000):
         self.limit, self.seconds, self.most = limit, seconds, most
@@ -25,11 +25,12 @@ class Window:
         return int(times[0] + self.seconds - now) + 1 if len(times) >= self.limit else 0
 
     def count(self, key: Hashable) -> None:
-        times = self.times.get(key)
+        times = self.times.pop(key, None)
         if times is None:
+            times = deque(maxlen=self.limit)
             if len(self.times) >= self.most:
-                del self.times[next(iter(self.times))]  # the one that came first
-            times = self.times[key] = deque(maxlen=self.limit)
+                del self.times[next(iter(self.times))]  # the one that was counted longest ago
+        self.times[key] = times
         times.append(time.monotonic())
 
     def take_back(self, key: Hashable) -> None:

@@ -1,5 +1,6 @@
 """Run a finished program: sockets, TLS, a proxy before it, orderly log lines and an orderly end."""
 
+import asyncio
 import ipaddress
 import logging
 import socket
@@ -9,11 +10,14 @@ from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from shared.serving import TAKEN, OneLine, PortTaken, loopback_sockets
+from shared.serving import OneLine, listener, loopback_sockets
 from shared.stop import Stop
 
 GRACE = 10  # seconds that requests under way may still take when we stop
+PATIENCE = 30  # seconds for a request to begin or end on an open connection
+HEAD_LIMIT = 65_536  # bytes before a request has begun
 
 
 def is_loopback(host: str) -> bool:
@@ -44,6 +48,7 @@ def serve(
     sockets = sockets_for(url, listen)
     config = uvicorn.Config(
         app,
+        http=Impatient,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -64,20 +69,50 @@ def serve(
         pass
 
 
+class Impatient(AutoHTTPProtocol):
+    """A connection on which no request begins or ends for a while is closed, and one whose request has no end of heads.
+
+    Open files are few, and so is memory.
+    """
+
+    seen, waiting_bytes = None, 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.loop.call_later(PATIENCE, self.look)
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        self.waiting_bytes = self.waiting_bytes + len(data) if self.cycle is before and self.idle() else 0
+        if self.waiting_bytes > HEAD_LIMIT:
+            self.transport.close()
+
+    def look(self) -> None:
+        if self.cycle is self.seen and self.idle():
+            self.transport.close()
+        if not self.transport.is_closing():
+            self.seen = self.cycle
+            self.loop.call_later(PATIENCE, self.look)
+
+    def idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+
 def sockets_for(url: str, listen: str) -> list[socket.socket]:
-    split = urlsplit(f"//{listen}" if listen else url)
-    port = split.port or (443 if url.startswith("https") else 80)
-    if not listen or split.hostname == "localhost":
+    try:
+        split = urlsplit(f"//{listen}" if listen else url)
+        host, port = split.hostname, split.port or (443 if url.startswith("https") else 80)
+    except ValueError:
+        host = None
+    if not host:
+        raise Stop(f"Cannot listen at {listen or url}: it must be HOST:PORT, like 0.0.0.0:8443.")
+    if not listen or host == "localhost":
         return loopback_sockets(port)
     try:
-        family = socket.AF_INET6 if ":" in split.hostname else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so asyncio sends at once
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((split.hostname, port))
-        listener.listen(2048)
+        return [listener(host, port)]
     except OSError as error:
-        raise PortTaken(port) if error.errno in TAKEN else Stop(f"Cannot listen on {listen}: {error}.") from None
-    return [listener]
+        raise Stop(f"Cannot listen at {listen}: {error.strerror}.") from None
 
 
 def say_what_happens(name: str) -> None:

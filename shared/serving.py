@@ -24,7 +24,7 @@ from shared.stop import Stop
 STOP_AT_END_OF_INPUT = "STOP_AT_END_OF_INPUT"
 PROGRAM_NAME = "PROGRAM_NAME"
 AUDIT_LOG = "AUDIT_LOG"
-TAKEN = (errno.EADDRINUSE, errno.EACCES)
+TAKEN = (errno.EADDRINUSE,) if os.name == "posix" else (errno.EADDRINUSE, errno.EACCES)
 ONE_OWNER_PER_PORT = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)  # the first is how Windows says it
 
 
@@ -46,20 +46,32 @@ def loopback_sockets(port: int) -> list[socket.socket]:
     sockets = []
     for host in LOOPBACK_HOSTS:
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so asyncio sends at once
-            sockets.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, ONE_OWNER_PER_PORT, 1)
-            listener.bind((host, port))
-            listener.listen(100)
+            sockets.append(listener(host, port))
         except OSError as error:
-            if ":" in host and error.errno not in TAKEN:
-                sockets.pop().close()  # this computer has no IPv6
-                continue
+            if ":" not in host:
+                raise Stop(f"Cannot listen at {host}, port {port}: {error.strerror}.") from None
+            continue  # this computer has no IPv6
+        except PortTaken:
             for opened in sockets:
                 opened.close()
-            raise PortTaken(port) from error
+            raise
     return sockets
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """Raises PortTaken, or OSError if nobody could listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so asyncio sends at once
+    try:
+        found.setsockopt(socket.SOL_SOCKET, ONE_OWNER_PER_PORT, 1)
+        found.bind((host, port))
+        found.listen(2048)
+    except OSError as error:
+        found.close()
+        if error.errno in TAKEN:
+            raise PortTaken(port) from None
+        raise
+    return found
 
 
 def check_free(ports: list[int]) -> None:
