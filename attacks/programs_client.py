@@ -40,7 +40,7 @@ def run(world: Finished, net: object, visits: list[Callable], message: dict, kee
     try:
         anyio.run(one_request, world, net, visits, message, keep, options)
     except Exception as error:
-        if told := world.loaded.module("client.errors").sentence(error):
+        if told := world.loaded.module("client.output").sentence(error):
             raise Stop(told) from error
         raise
 
@@ -50,8 +50,7 @@ async def one_request(
 ) -> None:
     session = world.loaded.module("client.session")
     options = session.Options(**{"server": RESOURCE} | about)
-    belongings = session.belongings_for(options, store_of(world, keep), console.note)
-    provider = session.provider_for(options, belongings, console.note, session.nobody)
+    provider = session.provider_for(options, session.Belongings(store_of(world, keep), options, console.note))
     provider.open_callback = lambda port: played(world, net, visits)
     name = message["params"].get("name")
     headers = MCP_HEADERS | {"Mcp-Method": message["method"]} | ({"Mcp-Name": name} if name else {})

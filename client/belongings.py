@@ -6,23 +6,22 @@ from collections.abc import Callable
 
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
-from .locking import Turn
+from .options import Options
 from .storage import Store
 
 
 class Belongings:
-    """Registrations by issuer, tokens by issuer and server. `issuer` is whom the server was last seen with.
+    """Registrations by issuer, tokens by issuer and server. `issuer` is whom the server was last seen with; that of a
+    machine never changes. A machine is not the person who uses the same computer."""
 
-    Implements `mcp.client.auth.TokenStorage`. `who` tells a machine from the person who uses the same computer.
-    """
-
-    def __init__(self, store: Store, server: str, who: str = "", say: Callable[[str], object] = print) -> None:
-        self.store, self.server, self.who, self.say = store, server, who, say
-        self._server = ("server", server, who)
-        self.issuer: str = store.read(*self._server).get("issuer", "")
+    def __init__(self, store: Store, options: Options, say: Callable[[str], object] = print) -> None:
+        self.store, self.server, self.say = store, options.server, say
+        self.who = options.client_id if options.is_machine else ""
+        self._server = ("server", self.server, self.who)
+        self.issuer: str = options.issuer if self.who else store.read(*self._server).get("issuer", "")
         self.revocation_endpoint: str | None = None
-        name = hashlib.sha256(f"{server} {who}".encode()).hexdigest()[:16]
-        self.turn = Turn(store.folder / f"turn-{name}.lock")
+        name = hashlib.sha256(f"{self.server} {self.who}".encode()).hexdigest()[:16]
+        self.lock_path = store.folder / f"turn-{name}.lock"  # for all processes that use the same tokens
 
     @property
     def _tokens(self) -> tuple[str, ...]:
@@ -40,18 +39,16 @@ class Belongings:
     async def set_tokens(self, tokens: OAuthToken) -> None:
         if not self.kept():
             self.say(f"Tokens and credentials are kept in {self.store.what}.")
-        self.store.write(
-            *self._tokens,
-            value={
-                "tokens": tokens.model_dump(exclude_none=True),
-                "expires_at": None if tokens.expires_in is None else time.time() + tokens.expires_in,
-                "revocation_endpoint": self.revocation_endpoint,
-            },
-        )
+        record = {
+            "tokens": tokens.model_dump(exclude_none=True),
+            "expires_at": None if tokens.expires_in is None else time.time() + tokens.expires_in,
+            "revocation_endpoint": self.revocation_endpoint,
+        }
+        self.store.write(*self._tokens, value=record)
         self.store.change(*self._server, issuer=self.issuer)
 
     def forget_tokens(self) -> None:
-        self.store.delete(*self._tokens)
+        self.store.write(*self._tokens, value={})
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
         found = self.store.read("registration", self.issuer)
@@ -67,17 +64,16 @@ class Belongings:
         return self.store.read("registration", self.issuer).get("configured") is True
 
     def forget_client(self) -> None:
-        """For a registration that the authorization server has forgotten: it goes, with the tokens that came of it."""
-        self.store.delete("registration", self.issuer)
+        """The tokens came of the registration, and go with it."""
+        self.store.write("registration", self.issuer, value={})
         self.forget_tokens()
 
-    def step_ups(self, operation: str) -> int:
-        """How many times this operation has led to a step-up that did not help."""
-        return self.store.read(*self._server).get("step_ups", {}).get(operation, 0)
+    def step_ups(self) -> dict[str, int]:
+        """By operation, how many times it has led to a step-up that did not help."""
+        return self.store.read(*self._server).get("step_ups", {})
 
     def count_step_up(self, operation: str, times: int) -> None:
-        counts = self.store.read(*self._server).get("step_ups", {})
-        self.store.change(*self._server, step_ups=counts | {operation: times})
+        self.store.change(*self._server, step_ups=self.step_ups() | {operation: times})
 
     def forget_step_ups(self) -> None:
         self.store.change(*self._server, step_ups={})

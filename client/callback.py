@@ -5,14 +5,17 @@ import hmac
 import io
 import os
 import queue
+import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import anyio
+import uvicorn
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.types import Receive, Scope, Send
 
 from shared.stop import Stop
 
@@ -23,12 +26,10 @@ DONE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Done
 <style>:root{color-scheme:light dark}body{max-width:31rem;margin:10vh auto;padding:1rem;font:1rem/1.5 system-ui}</style>
 </head><body><h1>Back to your program</h1><p>You can close this page and go back to the terminal.</p></body></html>"""
 HEADERS = {
-    "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
 }
 
 
@@ -39,22 +40,23 @@ class Callback:
     """
 
     def __init__(self, say: Callable[[str], object], browser: bool = True, port: int = 0) -> None:
-        self.say, self.browser = say, browser
-        self.state = b""
+        self.say, self.browser, self.state = say, browser, b""
         self.answers: queue.Queue[dict[str, str]] = queue.Queue()
         self.answered = False
         self.said_goodbye = threading.Event()
         try:
-            self.page = Page(("127.0.0.1", port), handler(self))
+            listener = socket.create_server(("127.0.0.1", port))
         except OSError:  # somebody else is there now
-            self.page = Page(("127.0.0.1", 0), handler(self))
-        self.uri = f"http://127.0.0.1:{self.page.server_port}/callback"
-        threading.Thread(target=self.page.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            listener = socket.create_server(("127.0.0.1", 0))
+        self.uri = f"http://127.0.0.1:{listener.getsockname()[1]}/callback"
+        quiet = {"log_config": None, "access_log": False, "server_header": False}
+        self.server = uvicorn.Server(uvicorn.Config(self._page, interface="asgi3", lifespan="off", ws="none", **quiet))
+        threading.Thread(target=self.server.run, args=([listener],), daemon=True).start()
 
     async def send(self, url: str) -> None:
         """Open `url`, which has been checked, in the person's browser, or show it to be opened elsewhere."""
         self.state = dict(parse_qsl(urlsplit(url).query)).get("state", "").encode()
-        if self.browser and has_browser():
+        if self.browser and has_screen():
             self.say("Your browser opens now. If it does not, open this address yourself:")
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         else:
@@ -80,9 +82,8 @@ class Callback:
             return False
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         answer = dict(pairs)
-        if parts.path != "/callback" or len(answer) != len(pairs) or not self.state:
-            return False
-        if not hmac.compare_digest(answer.get("state", "").encode(), self.state):
+        might_be_ours = parts.path == "/callback" and len(answer) == len(pairs) and self.state
+        if not might_be_ours or not hmac.compare_digest(answer.get("state", "").encode(), self.state):
             return False
         self.answered = True
         self.answers.put(answer)
@@ -98,49 +99,24 @@ class Callback:
                 if url:
                     self.say("That is not the address we wait for: it begins with http://127.0.0.1 and has our state.")
 
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        url, is_done = scope["raw_path"] + b"?" + scope["query_string"], scope["path"] == "/done"
+        if scope["method"] == "GET" and self.take(url.decode("latin-1")):
+            page = RedirectResponse("/done", 303, HEADERS)  # an address without the answer in it, for the history
+        elif is_done:
+            page = HTMLResponse(DONE, headers=HEADERS)
+        else:
+            page = HTMLResponse("This answer does not belong to a question that was asked.", 404, HEADERS)
+        await page(scope, receive, send)
+        if is_done:
+            self.said_goodbye.set()
+
     def close(self) -> None:
         if self.answered:
             self.said_goodbye.wait(A_MOMENT)  # a browser still has to fetch the page that says so
-        self.page.shutdown()
-        self.page.server_close()
+        self.server.should_exit = True
 
 
-class Page(ThreadingHTTPServer):
-    allow_reuse_address = os.name == "posix"  # on Windows it would let another program in beside us
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a visitor who hangs up is no news
-
-
-def handler(callback: Callback) -> type[BaseHTTPRequestHandler]:
-    class OnePage(BaseHTTPRequestHandler):
-        timeout = 5  # seconds for a silent visitor
-
-        def do_GET(self) -> None:
-            if callback.take(self.path):
-                self.answer(303, "", Location="/done")  # an address without the answer in it, for the history
-            elif self.path == "/done":
-                self.answer(200, DONE)
-                callback.said_goodbye.set()
-            else:
-                self.answer(404, "This answer does not belong to a question that was asked.")
-
-        def answer(self, status: int, body: str, **more: str) -> None:
-            self.send_response(status)
-            for name, value in (HEADERS | more | {"Content-Length": str(len(body.encode()))}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass  # the path carries the code
-
-    return OnePage
-
-
-def has_browser() -> bool:
-    """Whether this session has a screen with a browser on it."""
-    screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    with contextlib.suppress(webbrowser.Error):
-        return (sys.platform in ("win32", "darwin") or any(map(os.environ.get, screens))) and bool(webbrowser.get())
-    return False
+def has_screen() -> bool:
+    """Whether a browser could be seen here; one in the terminal would be in the way."""
+    return sys.platform in ("win32", "darwin") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))

@@ -3,12 +3,12 @@
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
 
 import click
 from mcp import Client, MCPError
-from mcp.types import METHOD_NOT_FOUND, CallToolResult, Tool
+from mcp.types import CallToolResult, Tool
 from pydantic import BaseModel
 
 from shared.stop import Stop
@@ -16,8 +16,7 @@ from shared.stop import Stop
 from . import output
 from .belongings import Belongings
 from .options import Options
-from .session import belongings_for, connected, log_out
-from .storage import Store
+from .session import connected, log_out
 
 MOST_PAGES = 100
 Told = tuple[object, str]
@@ -28,57 +27,54 @@ class Use:
     """One command line, read: what to do it with."""
 
     options: Options
-    store: Store
+    belongings: Belongings
 
-    def connected(self) -> contextlib.AbstractAsyncContextManager[Client]:
-        return connected(self.options, self.store, output.say, ask)
-
-    def belongings(self) -> Belongings:
-        return belongings_for(self.options, self.store, output.say)
+    async def perform(self, command: str, words: dict) -> Told:
+        """Raises `Stop` if there are tokens, and they are of another client or issuer than the options name."""
+        options, issuer, held = self.options, self.belongings.issuer, await self.belongings.get_client_info()
+        if held and self.belongings.kept() and not options.is_machine and command != "login":
+            if options.client_id not in (None, held.client_id) or options.issuer not in (None, issuer):
+                who = f"You are logged in to {options.server} as the client {held.client_id} of {issuer}"
+                raise Stop(f"{who}. `login` with these options begins anew.")
+        return await getattr(self, command)(**words)
 
     async def login(self) -> Told:
-        self.belongings().forget_step_ups()
-        if self.options.scope or self.options.client_id or self.options.client_metadata_url:
-            await log_out(self.options, self.store, output.say)
-        async with self.connected() as mcp:
+        options = self.options
+        self.belongings.forget_step_ups()
+        if options.scope or options.client_id or options.issuer or options.client_metadata_url:
+            await log_out(options, self.belongings)
+        async with connected(self.options, self.belongings, ask) as mcp:
             await mcp.list_tools()  # some servers let everybody in until something is asked for
-        about, tokens = {"server": self.options.server}, await self.belongings().get_tokens()
-        if not tokens:
-            return about | {"logged_in": False}, "The server asked for no login."
-        about |= {"logged_in": True, "issuer": self.belongings().issuer, "scope": tokens.scope}
-        return about, f"Logged in to {self.options.server} for: {tokens.scope}."
+        about = {"server": options.server, "logged_in": False}
+        if not (tokens := await self.belongings.get_tokens()):
+            return about, "The server asked for no login."
+        about |= {"logged_in": True, "issuer": self.belongings.issuer, "scope": tokens.scope}
+        return about, f"Logged in to {options.server} for: {tokens.scope}."
 
     async def whoami(self) -> Told:
-        async with self.connected() as mcp:
-            known = "whoami" in {tool.name for tool in await all_tools(mcp)}
-            if not known:
-                raise Stop("The server has no tool that says it. `token` shows what we hold.")
-            result = await mcp.call_tool("whoami")
-        return told(result)
+        return await self.call("whoami", ())
 
     async def token(self, raw: bool) -> Told:
-        belongings, about = self.belongings(), {"server": self.options.server}
-        if not (tokens := await belongings.get_tokens()):
+        if not (tokens := await self.belongings.get_tokens()):
             raise Stop(f"There is no token for {self.options.server}. `login` gets one.")
         if raw:
             return {"access_token": tokens.access_token}, tokens.access_token
-        about |= {"issuer": belongings.issuer, "scope": tokens.scope}
-        about |= {"expires": output.moment(belongings.kept()["expires_at"]), "renews": bool(tokens.refresh_token)}
-        claims = output.claims_in(tokens.access_token)
-        title = "The access token (claims not verified)" if claims else "The access token (opaque)"
-        rows = about | {f"claim {name}": value for name, value in claims.items()}
-        return about | {"claims": claims}, output.table(title, rows)
+        about = {"server": self.options.server, "issuer": self.belongings.issuer, "scope": tokens.scope}
+        if expires_at := self.belongings.kept()["expires_at"]:
+            about["expires_in"] = round(expires_at - time.time())  # seconds
+        about["renews"] = bool(tokens.refresh_token)
+        return about, output.table("The access token", about)
 
     async def logout(self, forget: bool) -> Told:
-        done = await log_out(self.options, self.store, output.say, forget)
+        done = await log_out(self.options, self.belongings, forget)
         if not done["logged_out"]:
             return done, "There was no login."
         doubt = " The authorization server did not confirm it: the tokens may live until they expire."
         return done, "Logged out." + doubt * (not done["revoked"])
 
     async def tools(self) -> Told:
-        async with self.connected() as mcp:
-            found = await all_tools(mcp)
+        async with connected(self.options, self.belongings, ask) as mcp:
+            found = (await all_tools(mcp)).values()
         rows = {" ".join([tool.name, *tool.input_schema.get("properties", {})]): tool.description for tool in found}
         return [plain(tool) for tool in found], output.table("Tools", rows)
 
@@ -87,21 +83,21 @@ class Use:
         given = {key: value for key, sign, value in pairs if key and sign}
         if len(given) != len(pairs):
             raise click.UsageError("Give each argument once, as KEY=VALUE.")
-        async with self.connected() as mcp:
-            tools = await all_tools(mcp) if given else []
-            tool = next((tool for tool in tools if tool.name == name), None)
+        async with connected(self.options, self.belongings, ask) as mcp:
+            tool = (await all_tools(mcp)).get(name) if given else None
             result = await mcp.call_tool(name, {key: typed_value(value, tool, key) for key, value in given.items()})
         return told(result)
 
     async def resources(self) -> Told:
-        async with self.connected() as mcp:
-            listed = await optional(mcp.list_resources, "resources")
-            listed += await optional(mcp.list_resource_templates, "resource_templates")
+        async with connected(self.options, self.belongings, ask) as mcp:
+            listed = list((await mcp.list_resources()).resources)
+            with contextlib.suppress(MCPError):  # not every server has templates too
+                listed += (await mcp.list_resource_templates()).resource_templates
         rows = {str(getattr(one, "uri", "") or one.uri_template): one.description or one.name for one in listed}
         return [plain(one) for one in listed], output.table("Resources", rows)
 
     async def read(self, uri: str) -> Told:
-        async with self.connected() as mcp:
+        async with connected(self.options, self.belongings, ask) as mcp:
             result = await mcp.read_resource(uri)
         return plain(result), "\n".join(getattr(one, "text", f"({one.mime_type})") for one in result.contents)
 
@@ -129,25 +125,15 @@ def told(result: CallToolResult) -> Told:
     return plain(result), text
 
 
-async def all_tools(mcp: Client) -> list[Tool]:
-    """Page by page; a server that never ends is not followed for ever."""
-    found, cursor = [], None
+async def all_tools(mcp: Client) -> dict[str, Tool]:
+    """By name. Page by page; a server that never ends is not followed for ever."""
+    found, cursor = {}, None
     for _ in range(MOST_PAGES):
         page = await mcp.list_tools(cursor=cursor)
-        found += page.tools
+        found |= {tool.name: tool for tool in page.tools}
         if not (cursor := page.next_cursor):
             break
     return found
-
-
-async def optional(ask: Callable, kind: str) -> list:
-    """What there is of this kind; a server has resources, or templates for them, or both."""
-    try:
-        return list(getattr(await ask(), kind))
-    except MCPError as error:
-        if error.error.code == METHOD_NOT_FOUND:
-            return []
-        raise
 
 
 def typed_value(text: str, tool: Tool | None, key: str) -> object:

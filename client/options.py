@@ -14,7 +14,8 @@ from . import rules
 @dataclass
 class Options:
     """`server` is the address of the MCP endpoint; `scope` is space-separated. `issuer` is whom the credentials belong
-    to, character by character as in its metadata. `private_key` is a file in PEM: RSA, or EC on P-256.
+    to, character by character as in its metadata. `private_key` is a file in PEM: RSA, or EC on P-256. With
+    `nobody_there`, an error says what to do where a person would be asked.
 
     Raises `Stop` for an address that may not be asked, for half of the credentials, and for some without an owner.
     """
@@ -29,16 +30,21 @@ class Options:
     private_key: Path | None = None
     no_browser: bool = False
     callback_port: int = 0
+    nobody_there: bool = False
 
     def __post_init__(self) -> None:
+        if not self.server.lower().startswith(("http://", "https://")):
+            raise Stop(f"--server begins with http:// or https://, and {self.server!r} does not.")
         rules.check_address(self.server, self.server)
         self.server = resource_url_from_server_url(self.server)  # host in lower case: RFC 8707 §2, MCP
-        secret, key, owned = self.client_secret, self.private_key, self.client_id and self.issuer
-        if self.is_machine and not (owned and bool(secret) != bool(key)):
-            raise Stop("--machine needs --client-id, --issuer, and either --client-secret or --private-key.")
-        if key and not self.is_machine:
-            raise Stop("--private-key is for --machine.")
-        if secret and not owned:
-            raise Stop("--client-secret needs --client-id and --issuer: it is shown to nobody else.")
+        secret, key = self.client_secret, self.private_key
+        needed = {"--client-id": self.client_id, "--issuer": self.issuer}  # a secret is shown to nobody else
+        if self.is_machine:
+            needed["--client-secret or --private-key"] = secret or key
+        missing = [name for name, value in needed.items() if not value]
+        if missing and (self.is_machine or secret):
+            raise Stop(f"{'--machine' if self.is_machine else '--client-secret'} needs {' and '.join(missing)} too.")
+        if key and (secret or not self.is_machine):
+            raise Stop("--private-key is for --machine, in the place of --client-secret.")
         if self.client_metadata_url and not is_valid_client_metadata_url(self.client_metadata_url):
             raise Stop("--client-metadata-url is an https URL with a path.")

@@ -1,24 +1,28 @@
-"""What a person reads, or what a program does: one JSON document, and nothing else, on standard output."""
+"""What a person reads, or what a program does: one JSON document on standard output; and what to say if all fails."""
 
-import base64
-import json
 import shutil
-from datetime import UTC, datetime
 
 import click
+import httpx2
+from mcp import MCPError
+from mcp.client.auth import OAuthFlowError
 
-from .wire import json_object, readable
+from shared.stop import Stop
 
-SHORT = 12  # characters of an identifier
+from .wire import readable
+
+SENTENCES = {  # of several errors at once, the first kind says most
+    (Stop, OAuthFlowError): "{why}",
+    MCPError: "The MCP server says no: {why}.",
+    httpx2.ConnectError: "{who} does not answer: {why}.",
+    httpx2.TimeoutException: "{who} takes too long to answer.",
+    httpx2.HTTPError: "{who} hung up, or sent what is no HTTP: {why}.",
+}
 
 
 def say(text: str) -> None:
     """Progress and status: on standard error, on one line. URLs are neither wrapped nor shortened."""
     click.echo(readable(text, len(text)), err=True)
-
-
-def document(value: object) -> None:
-    click.echo(json.dumps(value, indent=2))
 
 
 def lines(text: str) -> None:
@@ -35,23 +39,24 @@ def table(title: str, rows: dict[str, object]) -> str:
     return page.getvalue()
 
 
-def claims_in(token: str) -> dict:
-    """What a JWT says, for people, and unverified: it is meant for the MCP server, and only that can judge it.
+def sentence(error: BaseException) -> str | None:
+    """What to tell the user in one sentence, or None if this is a bug, which stays a traceback."""
+    found = causes(error)
+    for kind, told in SENTENCES.items():
+        for cause in found:
+            if isinstance(cause, kind):
+                return told.format(who=place(cause), why=readable(cause, 1000).rstrip("." if "{why}." in told else ""))
+    return None
 
-    Identifiers are cut: enough to recognise, not enough to use. Empty if the token is opaque.
-    """
-    payload = token.split(".")[1] if token.count(".") == 2 else ""
+
+def causes(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for one in error.exceptions for cause in causes(one)]
+    return [error]
+
+
+def place(error: BaseException) -> str:
     try:
-        claims = json_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except ValueError:
-        return {}
-    cut = {name: str(claims[name])[:SHORT] + "…" for name in ("jti", "client_id", "sid") if name in claims}
-    return claims | cut | {name: moment(claims[name]) for name in ("exp", "iat", "nbf", "auth_time") if name in claims}
-
-
-def moment(seconds: object) -> str:
-    """Seconds since 1970 as `2026-11-21 18:40:02 UTC`."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S UTC}"
-    except (OverflowError, ValueError, OSError, TypeError):
-        return str(seconds)
+        return f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
+    except (AttributeError, RuntimeError):  # nobody knows any more which request it was
+        return "The server"

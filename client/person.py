@@ -1,5 +1,6 @@
 """The provider for people: who we are to an authorization server, and how a person is asked."""
 
+import shlex
 from collections.abc import Awaitable, Callable
 
 import httpx2
@@ -14,6 +15,7 @@ from .belongings import Belongings
 from .callback import Callback
 from .options import Options
 from .provider import Supervised
+from .wire import readable
 
 Asked = Callable[[str], Awaitable[tuple[str, str] | None]]  # issuer -> client_id and secret ("" if there is none)
 
@@ -21,21 +23,14 @@ Asked = Callable[[str], Awaitable[tuple[str, str] | None]]  # issuer -> client_i
 class Person(Supervised):
     """Somebody sits there and decides. `ask(issuer)` asks them for credentials, where there are no others."""
 
-    def __init__(self, options: Options, storage: Belongings, say: Callable[[str], object], ask: Asked) -> None:
+    def __init__(self, options: Options, storage: Belongings, ask: Asked) -> None:
         about_us = OAuthClientMetadata(
             client_name="MCP command line client",
             redirect_uris=[AnyUrl("http://127.0.0.1/callback")],
             token_endpoint_auth_method="none",
         )
-        super().__init__(
-            options,
-            about_us,
-            storage=storage,
-            say=say,
-            redirect_handler=self._send_user,
-            callback_handler=self._wait_for_answer,
-            client_metadata_url=options.client_metadata_url,
-        )
+        page = {"redirect_handler": self._send_user, "callback_handler": self._wait_for_answer}
+        super().__init__(options, about_us, storage=storage, client_metadata_url=options.client_metadata_url, **page)
         if storage.configured and not options.client_id:
             self.configured_issuer = storage.issuer
         self.ask = ask
@@ -93,7 +88,7 @@ class Person(Supervised):
         self.refreshing = bool(tokens and tokens.refresh_token and not self.step_up)
         if self.refreshing:
             return await self._refresh_token()
-        self.belongings.turn.give_back()
+        self.turn.release()  # a person may take their time
         self._listen()
         return await super()._perform_authorization()
 
@@ -104,6 +99,13 @@ class Person(Supervised):
             await super()._handle_token_response(response)
 
     def _listen(self) -> None:
+        """Be there for the answer: from here on, a person is needed."""
+        if self.options.nobody_there:
+            why, command = "Nobody has logged in", f"python -m client --server {self.server}"
+            if self.step_up:
+                why = f"{readable(self.step_up)} needs more than was granted"
+                command += f" --scope {shlex.quote(readable(self.context.client_metadata.scope or ''))}"
+            raise Stop(f"{why}, and nobody is here to ask. In a terminal, run `{command} login`.")
         if not self.callback:
             registered = self.context.client_info and self.context.client_info.redirect_uris
             port = next((uri.port for uri in registered or () if uri.host == "127.0.0.1" and uri.port != 80), 0)

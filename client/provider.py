@@ -5,34 +5,25 @@ out: refreshing after a 401, one refresh for many callers, a ceiling for step-up
 """
 
 import contextlib
-import logging
-from collections.abc import AsyncGenerator, Callable
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
 import httpx2
-from mcp.client.auth import OAuthClientProvider
-from mcp.client.auth.utils import (
-    build_oauth_authorization_server_metadata_discovery_urls,
-    extract_resource_metadata_from_www_auth,
-    extract_scope_from_www_auth,
-)
+from filelock import FileLock
+from mcp.client.auth import OAuthClientProvider, utils
 from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken, ProtectedResourceMetadata
 
 from shared.stop import Stop
 
-from . import legacy, rules
+from . import rules
 from .belongings import Belongings
 from .options import Options
-from .wire import asks_for_more, check_form, json_object, operation_of, readable, why_not
+from .storage import taken
+from .wire import asks_for_more, check_form, default_metadata, json_object, operation_of, readable, why_not
 
 STEP_UPS = 2  # for one operation
 TRIES = 4  # for one request; the HTTP client ends it after twenty exchanges
-
-# The SDK logs every end of a flow with a traceback, which may repeat a secret, and raises it. Once is enough for ours.
-supervised: ContextVar[bool] = ContextVar("supervised", default=False)
-logging.getLogger("mcp.client.auth.oauth2").addFilter(lambda record: not (record.exc_info and supervised.get()))
 
 
 class Again(Exception):
@@ -45,11 +36,9 @@ class Supervised(OAuthClientProvider):
     Raises `Stop`, with a sentence for a person, wherever it does not go on.
     """
 
-    def __init__(
-        self, options: Options, *args: Any, storage: Belongings, say: Callable[[str], object], **more: Any
-    ) -> None:
+    def __init__(self, options: Options, *args: Any, storage: Belongings, **more: Any) -> None:
         super().__init__(options.server, *args, storage=storage, **more)
-        self.options, self.server, self.belongings, self.say = options, options.server, storage, say
+        self.options, self.server, self.belongings, self.say = options, options.server, storage, storage.say
         self.configured_issuer = options.issuer
         self.document: dict = {}  # the metadata of the authorization server, as it came
         self.resource_document: dict = {}
@@ -58,10 +47,9 @@ class Supervised(OAuthClientProvider):
         self.step_up = ""  # the operation it is for
         self.refreshing = False
         self.registered_again = options.is_machine  # a machine cannot register at all
+        self.turn: FileLock | None = None
         self._alone = anyio.Lock()
         self.context.can_refresh_token = lambda: False  # else the SDK does, and at the MCP server if it knows no better
-
-    # the flow
 
     async def _auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """Send it; while the no says what to do about it, do that, and send it again."""
@@ -76,18 +64,17 @@ class Supervised(OAuthClientProvider):
             async with self._alone:
                 try:
                     if not await self._somebody_was_faster(request):
-                        supervised.set(True)
-                        step_up = self._take_in(request, answer)
+                        self._take_in(request, answer)
+                        step_up = self.step_up
                         async with contextlib.aclosing(super()._auth_flow(request)) as sdk:
                             await anext(sdk)  # the request itself: its answer is here already
-                            step = self._looked_over(request, await sdk.asend(answer))
+                            step = await sdk.asend(answer)
                             while step is not request:
-                                reply = yield step
-                                step = self._looked_over(request, await sdk.asend(await self._judged(step, reply)))
+                                reply = yield self._looked_over(step)
+                                step = await sdk.asend(await self._judged(step, reply))
                 except Again:
                     continue
                 finally:
-                    supervised.set(False)
                     self._end_of_flow()  # before the request goes out: it may take its time
             self._add_auth_header(request)
             answer = yield request
@@ -99,32 +86,27 @@ class Supervised(OAuthClientProvider):
         self.context.token_expiry_time = self.belongings.kept().get("expires_at")
 
     async def _somebody_was_faster(self, request: httpx2.Request) -> bool:
-        """Whether another task or process has got a token since. From here on it is our turn."""
-        await self.belongings.turn.take()
+        """Whether another task or process has got a token since. From here on it is our turn.
+
+        A refresh token works once. Two who send it at the same time look like a thief and a victim, and lose it both.
+        """
+        self.turn = await taken(self.belongings.lock_path)
         await self._initialize()
         tokens = self.context.is_token_valid() and self.context.current_tokens
         return bool(tokens) and request.headers.get("Authorization") != f"Bearer {tokens.access_token}"
 
-    def _take_in(self, request: httpx2.Request, answer: httpx2.Response) -> str:
-        """Which operation this is a step-up for, or ""."""
-        again, self.answer = answer is self.answer, answer
+    def _take_in(self, request: httpx2.Request, answer: httpx2.Response) -> None:
+        self.answer = answer
         self.step_up = operation_of(request) if answer.status_code == 403 else ""
-        if self.step_up and not again:
-            times = self.belongings.step_ups(self.step_up)
-            if times >= STEP_UPS:
-                why = f"{readable(self.step_up)} needs more than was granted"
-                raise Stop(f"{why}. We asked {STEP_UPS} times, and stop asking; `login` begins anew.")
-            self.belongings.count_step_up(self.step_up, times + 1)
-        return self.step_up
+        if self.step_up and self.belongings.step_ups().get(self.step_up, 0) >= STEP_UPS:
+            why = f"{readable(self.step_up)} needs more than was granted"
+            raise Stop(f"{why}. We asked {STEP_UPS} times, and stop asking; `login` begins anew.")
 
     def _end_of_flow(self) -> None:
-        self.belongings.turn.give_back()
+        if self.turn:
+            self.turn.release()
 
-    # what goes out
-
-    def _looked_over(self, request: httpx2.Request, step: httpx2.Request) -> httpx2.Request:
-        if step is request:
-            return step
+    def _looked_over(self, step: httpx2.Request) -> httpx2.Request:
         rules.check_address(str(step.url), self.server)
         if step.headers.get("Content-Type") == "application/json":
             about_us = {name: value for name, value in json_object(step.content).items() if name != "scope"}
@@ -132,6 +114,8 @@ class Supervised(OAuthClientProvider):
         return step
 
     async def _perform_authorization(self) -> httpx2.Request:
+        if self.step_up:
+            self.belongings.count_step_up(self.step_up, self.belongings.step_ups().get(self.step_up, 0) + 1)
         self.context.client_metadata.scope = self._wanted_scope()
         return await super()._perform_authorization()
 
@@ -139,7 +123,7 @@ class Supervised(OAuthClientProvider):
         """What the server asks for, not all that exists; `offline_access` where the authorization server knows it."""
         chosen = self.context.client_metadata.scope
         if not self.step_up:
-            suggested = extract_scope_from_www_auth(self.answer) or self.resource_document.get("scopes_supported")
+            suggested = utils.extract_scope_from_www_auth(self.answer) or self.resource_document.get("scopes_supported")
             chosen = self.options.scope or (chosen if suggested else None)
         wanted = [scope for scope in (chosen or "").split() if scope != "offline_access"]
         known = self.context.oauth_metadata.scopes_supported or []
@@ -147,22 +131,23 @@ class Supervised(OAuthClientProvider):
             wanted.append("offline_access")
         return " ".join(wanted) or None
 
-    # what comes back
-
     async def _judged(self, step: httpx2.Request, reply: httpx2.Response) -> httpx2.Response:
         """`reply`, or what the SDK shall read in its place. Raises `Stop`, or `Again`."""
         await reply.aread()
         if reply.status_code == 429 or reply.status_code >= 500:
             raise Stop(f"{step.url.host} answered {reply.status_code} to {step.url.path}. Try again later.")
         if step.method == "GET":
-            urls = build_oauth_authorization_server_metadata_discovery_urls(self.context.auth_server_url, self.server)
+            issuer = self.context.auth_server_url
+            urls = utils.build_oauth_authorization_server_metadata_discovery_urls(issuer, self.server)
             if str(step.url) in urls:
                 return await self._server_metadata(step, reply, last=str(step.url) == urls[-1])
             self._resource_metadata(step, reply)
-        elif step.headers["Content-Type"] == "application/json":
-            self._registration(step, reply)
-        else:
+        elif step.headers["Content-Type"] != "application/json":
             self._token(step, reply)
+        elif reply.status_code in (200, 201):
+            check_form(OAuthClientInformationFull, reply, "The authorization server registers us")
+        else:
+            raise Stop(f"The authorization server does not register us: {why_not(step, reply)!r}.")  # RFC 7591 §3.2.2
         return reply
 
     def _resource_metadata(self, step: httpx2.Request, reply: httpx2.Response) -> None:
@@ -174,7 +159,7 @@ class Supervised(OAuthClientProvider):
             for rule in rules.RESOURCE_METADATA_RULES:
                 rule(document, str(step.url), self.server)
             self.resource_document = document
-        elif extract_resource_metadata_from_www_auth(self.answer):
+        elif utils.extract_resource_metadata_from_www_auth(self.answer):
             raise Stop(f"The MCP server says that {step.url} describes it. It answers {reply.status_code}.")
 
     def _select_authorization_server(self, advertised: list[str]) -> str:
@@ -192,14 +177,14 @@ class Supervised(OAuthClientProvider):
     async def _server_metadata(self, step: httpx2.Request, reply: httpx2.Response, last: bool) -> httpx2.Response:
         origin, old = rules.origin_of(self.server), not self.resource_document
         if old:
-            self.say(legacy.NO_RESOURCE_METADATA.format(origin=origin))
+            self.say(f"{origin} publishes no protected resource metadata: an old server. We ask itself (2025-03-26).")
         if reply.status_code != 200:
             if not last:
                 return reply
             if not old:
                 raise Stop(f"{self.chosen} publishes no metadata.")
-            self.say(legacy.NO_METADATA_AT_ALL.format(origin=origin))
-            reply = httpx2.Response(200, json=legacy.default_metadata(origin), request=step)
+            self.say(f"{origin} publishes no metadata at all. We use /authorize, /token and /register (2025-03-26).")
+            reply = httpx2.Response(200, json=default_metadata(origin), request=step)
         document = json_object(reply.content)
         if old:  # a root issuer is written with or without its slash
             self.chosen = self._chosen_issuer([f"{origin}/" if document.get("issuer") == f"{origin}/" else origin])
@@ -220,11 +205,6 @@ class Supervised(OAuthClientProvider):
             self.belongings.issuer = issuer
             self.context.clear_tokens()
         self.belongings.revocation_endpoint = document.get("revocation_endpoint")
-
-    def _registration(self, step: httpx2.Request, reply: httpx2.Response) -> None:
-        if reply.status_code not in (200, 201):
-            raise Stop(f"The authorization server does not register us: {why_not(step, reply)!r}.")  # RFC 7591 §3.2.2
-        check_form(OAuthClientInformationFull, reply, "The authorization server registers us")
 
     def _token(self, step: httpx2.Request, reply: httpx2.Response) -> None:
         document = json_object(reply.content)

@@ -13,8 +13,6 @@ from .wire import readable
 
 ON_THIS_COMPUTER = ("localhost", "127.0.0.1", "::1")
 
-# ── addresses ─────────────────────────────────────────────────────────────────
-
 
 def parts_of(url: str) -> SplitResult:
     """The parts of an address that others sent. Raises `Stop` for what is no address at all."""
@@ -62,9 +60,6 @@ def check_address(url: object, server: str) -> None:
         rule(str(url), server)
 
 
-# ── the metadata of the MCP server: RFC 9728 ──────────────────────────────────
-
-
 def about_this_resource(document: dict, url: str, server: str) -> None:
     """RFC 9728 §3.3: it speaks of the address that was asked for, or of that into which its own path was put."""
     origin = origin_of(server)
@@ -75,8 +70,6 @@ def about_this_resource(document: dict, url: str, server: str) -> None:
 
 
 RESOURCE_METADATA_RULES = (about_this_resource,)
-
-# ── the metadata of the authorization server: RFC 8414 ────────────────────────
 
 
 def same_issuer(document: dict, issuer: str, server: str) -> None:
@@ -99,8 +92,6 @@ def safe_endpoints(document: dict, issuer: str, server: str) -> None:
 SERVER_METADATA_RULES = (same_issuer, offers_s256, safe_endpoints)
 MACHINES_DO_WITHOUT = (offers_s256,)  # nobody is sent anywhere, so there is no code to protect
 
-# ── the answer of a browser: OAuth 2.1 §4.1.2 ─────────────────────────────────
-
 
 def from_the_same_issuer(answer: dict[str, str], document: dict) -> None:
     """Before anything else in it is believed or shown, an error too. RFC 9207 §2.4"""
@@ -116,8 +107,6 @@ def carries_a_code(answer: dict[str, str], document: dict) -> None:
 
 
 ANSWER_RULES = (from_the_same_issuer, carries_a_code)
-
-# ── the answer of the token endpoint: OAuth 2.1 §3.2.3 ────────────────────────
 
 
 def carries_a_token(document: dict) -> None:

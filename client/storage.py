@@ -7,18 +7,52 @@ import contextlib
 import json
 import os
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+import anyio
 import click
+from filelock import FileLock, Timeout
 
 from shared.stop import Stop
 
-from .locking import exclusive
 from .wire import json_object
 
 NAME = "mcp-oauth-client"
 MOST_IN_ONE_ENTRY = 1000  # characters: Windows takes 2,560 bytes, and two for each character
+PATIENCE = 40  # seconds; whoever holds a lock waits for one server at most
+A_MOMENT = 0.02  # seconds
+
+
+@contextlib.contextmanager
+def lock_at(path: Path) -> Iterator[FileLock]:
+    """A lock, still to be taken, that ends with whoever holds it, also if they crash; for all processes.
+
+    Raises `Stop` for what goes wrong within the block: nobody gives the lock back, or a file cannot be used.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield FileLock(path, timeout=PATIENCE, mode=0o600, poll_interval=A_MOMENT)
+    except Timeout:
+        raise Stop(f"Another run of this client does not let go of {path}. End it, and try again.") from None
+    except OSError as error:
+        raise Stop(f"{error.filename or path} cannot be used: {error.strerror}.") from None
+
+
+async def taken(path: Path) -> FileLock:
+    """The same lock when it is ours, without holding up other tasks. Raises `Stop` after `PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    with lock_at(path) as lock:
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if time.monotonic() > deadline:
+                    raise
+                await anyio.sleep(A_MOMENT)
+        return lock
 
 
 class File:
@@ -33,22 +67,13 @@ class File:
 
     def write(self, name: str, text: str) -> None:
         everything = self._everything() | {name: text}
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, beside = tempfile.mkstemp(dir=self.path.parent)  # its owner's alone, from its first byte
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump({name: text for name, text in everything.items() if text}, file)
-            os.replace(beside, self.path)
-        except OSError as error:
-            raise Stop(f"{self.path} cannot be written: {error.strerror}.") from None
+        descriptor, beside = tempfile.mkstemp(dir=self.path.parent)  # its owner's alone, from its first byte
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump({name: text for name, text in everything.items() if text}, file)
+        os.replace(beside, self.path)
 
     def _everything(self) -> dict[str, str]:
-        try:
-            return json_object(self.path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise Stop(f"{self.path} cannot be read: {error.strerror}.") from None
+        return json_object(self.path.read_bytes()) if self.path.exists() else {}
 
 
 class Keyring:
@@ -84,20 +109,19 @@ class Keyring:
 
 
 class Store:
-    """JSON objects by name, one reader or writer at a time.
-
-    `folder` holds the lock files and, without a keyring, the credentials. No method tells a secret in an error.
-    """
+    """JSON objects by name, one reader or writer at a time. `folder` holds the lock files and, without a keyring, the
+    credentials. Raises `Stop` for what cannot be used; no secret is told in it."""
 
     def __init__(self, backend: File | Keyring, folder: Path) -> None:
         self.backend, self.folder, self.what = backend, folder, backend.what
 
     def read(self, *name: str) -> dict:
-        """What is kept under this name; empty if nothing is, or nothing that can be read."""
+        """Empty if nothing is kept under this name, or nothing that can be read."""
         with self._alone():
             return json_object(self.backend.read(" ".join(name)))
 
     def write(self, *name: str, value: dict) -> None:
+        """An empty value is kept no longer."""
         with self._alone():
             self.backend.write(" ".join(name), json.dumps(value) if value else "")
 
@@ -107,11 +131,10 @@ class Store:
             known = json_object(self.backend.read(" ".join(name)))
             self.backend.write(" ".join(name), json.dumps(known | members))
 
-    def delete(self, *name: str) -> None:
-        self.write(*name, value={})
-
-    def _alone(self) -> IO[bytes]:
-        return exclusive(self.folder / "store.lock")
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with lock_at(self.folder / "store.lock") as lock, lock:
+            yield
 
 
 def usable_keyring() -> Any | None:
@@ -128,14 +151,12 @@ def usable_keyring() -> Any | None:
 def open_store() -> Store:
     """What `MCP_CLIENT_STORE` names: a file, or the word `keyring`. Else the keyring, if there is one that works, or
     else the file in the user's own folder. Whoever began with the file stays with it."""
-    folder = Path(click.get_app_dir(NAME))
-    wanted = os.environ.get("MCP_CLIENT_STORE", "")
+    wanted = os.environ.get("MCP_CLIENT_STORE")
+    file = Path(click.get_app_dir(NAME)) / "credentials.json"
     if wanted and wanted != "keyring":
         file = Path(wanted).expanduser().absolute()
-        return Store(File(file), file.parent)
-    file = folder / "credentials.json"
-    if (wanted or not file.exists()) and (ring := usable_keyring()):
-        return Store(Keyring(ring), folder)
-    if wanted:
+    elif (wanted or not file.exists()) and (ring := usable_keyring()):
+        return Store(Keyring(ring), file.parent)
+    elif wanted:
         raise Stop("MCP_CLIENT_STORE says keyring, and this system has none that works. Name a file instead.")
-    return Store(File(file), folder)
+    return Store(File(file), file.parent)

@@ -26,6 +26,17 @@ def operation_of(request: httpx2.Request) -> str:
     return " ".join(filter(None, (message.get("method"), params.get("name") or params.get("uri"))))
 
 
+def default_metadata(origin: str) -> dict:
+    """What a server of 2025-03-26 at this origin means if it publishes nothing. PKCE was required then already."""
+    return {
+        "issuer": origin,
+        "authorization_endpoint": f"{origin}/authorize",
+        "token_endpoint": f"{origin}/token",
+        "registration_endpoint": f"{origin}/register",
+        "code_challenge_methods_supported": ["S256"],
+    }
+
+
 def json_object(text: bytes | str) -> dict:
     """The JSON object in this text; empty if there is none."""
     try:
@@ -46,7 +57,7 @@ def check_form(model: type[BaseModel], reply: httpx2.Response, what: str) -> Non
 def why_not(step: httpx2.Request, reply: httpx2.Response) -> str:
     """What an OAuth error says, for a person, without any secret that we sent and that it may repeat."""
     said, form = json_object(reply.content), dict(parse_qsl(step.content.decode()))
-    why = str(said.get("error_description") or said.get("error") or f"status {reply.status_code}")
+    why = str(said.get("error_description") or said.get("error") or f"{reply.status_code} {reply.reason_phrase}")
     for name in SECRETS:
         if form.get(name):
             why = why.replace(form[name], "…")

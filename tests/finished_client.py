@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
+from filelock import FileLock, Timeout
 
 from client.belongings import Belongings
 from client.callback import Callback
@@ -123,6 +124,17 @@ class Net:
         return [json.loads(request.content) for request in self.asked if request.url.path == "/register"]
 
 
+def nobody_holds(path: Path) -> bool:
+    """Whether this lock is free."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    lock.release()
+    return True
+
+
 def form_in(request: httpx2.Request) -> dict[str, str]:
     return dict(parse_qsl(request.content.decode()))
 
@@ -144,8 +156,9 @@ class User:
     def __init__(self, net: Net, folder: Path, asked: tuple[str, str] | None = None, **options: object) -> None:
         self.net, self.said, self.answers = net, [], asked
         self.store = Store(File(folder / "store.json"), folder)
-        self.belongings = Belongings(self.store, RESOURCE, say=self.said.append)
-        self.provider = Person(Options(RESOURCE, **options), self.belongings, self.said.append, self.ask)
+        about = Options(RESOURCE, **options)
+        self.belongings = Belongings(self.store, about, self.said.append)
+        self.provider = Person(about, self.belongings, self.ask)
         self.provider.open_callback = self.open_callback
 
     def open_callback(self, port: int) -> Callback:

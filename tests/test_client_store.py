@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
@@ -15,13 +16,14 @@ from keyring.errors import KeyringLocked, PasswordDeleteError
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from client.belongings import Belongings
-from client.locking import Turn, exclusive, take
-from client.storage import File, Keyring, Store, open_store, usable_keyring
+from client.options import Options
+from client.storage import File, Keyring, Store, lock_at, open_store, taken, usable_keyring
 from shared.stop import Stop
-from tests.finished_client import ISSUER, OTHER, RESOURCE
+from tests.finished_client import ISSUER, OTHER, RESOURCE, nobody_holds
 from tools.environment import ROOT
 
 pytestmark = pytest.mark.anyio
+HERE = Options(RESOURCE)
 
 
 @pytest.fixture
@@ -81,8 +83,8 @@ def test_what_is_kept_comes_back_whole(store: Store, length: int) -> None:
     for text in ("x" * length, "y" * 3000, "z"):
         store.write("a", "b", value={"text": text})
         assert store.read("a", "b") == {"text": text}
-    store.delete("a", "b")
-    store.delete("a", "b")
+    store.write("a", "b", value={})
+    store.write("a", "b", value={})
     assert store.read("a", "b") == {}
 
 
@@ -93,37 +95,46 @@ def test_nothing_stays_behind_in_the_keyring(tmp_path: Path) -> None:
     store.write("a", value={"text": "short"})
     assert len(ring.kept) == 1
     store.write("a", value={"text": "x" * 5000})
-    store.delete("a")
+    store.write("a", value={})
     assert ring.kept == {}
 
 
 async def test_tokens_are_kept_by_issuer_and_server(store: Store) -> None:
     for issuer, server in [(ISSUER, RESOURCE), (OTHER, RESOURCE), (ISSUER, "http://localhost:8001/mcp")]:
-        held = Belongings(store, server, say=lambda _: None)
+        held = Belongings(store, Options(server), lambda _: None)
         held.issuer = issuer
         await held.set_tokens(OAuthToken(access_token=f"{issuer} {server}"))
         await held.set_client_info(OAuthClientInformationFull(client_id=issuer))
-    held = Belongings(store, RESOURCE)
+    held = Belongings(store, HERE)
     assert held.issuer == OTHER and (await held.get_tokens()).access_token == f"{OTHER} {RESOURCE}"
     held.issuer = ISSUER
     assert (await held.get_client_info()).client_id == ISSUER
     held.forget_tokens()
     assert await held.get_tokens() is None
-    assert (await Belongings(store, "http://localhost:8001/mcp").get_tokens()).access_token
+    assert (await Belongings(store, Options("http://localhost:8001/mcp")).get_tokens()).access_token
 
 
 async def test_a_machine_and_a_person_do_not_share_tokens(store: Store) -> None:
-    for who in ("", "a machine"):
-        held = Belongings(store, RESOURCE, who, say=lambda _: None)
+    machine = Options(RESOURCE, is_machine=True, client_id="x", client_secret="y", issuer=ISSUER)
+    for options, token in ((HERE, "the person's"), (machine, "the machine's")):
+        held = Belongings(store, options, lambda _: None)
         held.issuer = ISSUER
-        await held.set_tokens(OAuthToken(access_token=f"of {who}"))
-    assert (await Belongings(store, RESOURCE).get_tokens()).access_token == "of "
+        await held.set_tokens(OAuthToken(access_token=token))
+    assert (await Belongings(store, HERE).get_tokens()).access_token == "the person's"
+
+
+async def test_a_machine_holds_nothing_of_another_issuer(store: Store) -> None:
+    for issuer in (ISSUER, OTHER):
+        machine = Options(RESOURCE, is_machine=True, client_id="x", client_secret="y", issuer=issuer)
+        held = Belongings(store, machine, lambda _: None)
+        assert await held.get_tokens() is None
+        await held.set_tokens(OAuthToken(access_token="t"))
 
 
 async def test_it_says_once_where_it_keeps_them(store: Store) -> None:
     said: list[str] = []
     for _ in range(3):
-        held = Belongings(store, RESOURCE, say=said.append)
+        held = Belongings(store, HERE, said.append)
         held.issuer = ISSUER
         await held.set_tokens(OAuthToken(access_token="s3cret"))
     assert len(said) == 1 and store.what in said[0] and "s3cret" not in said[0]
@@ -135,10 +146,10 @@ async def test_it_says_once_where_it_keeps_them(store: Store) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "down" / "kept.json"
-    Store(File(file), tmp_path).write("a", value={})
+    Store(File(file), file.parent).write("a", value={})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     file.chmod(0o644)
-    Store(File(file), tmp_path).write("a", value={})
+    Store(File(file), file.parent).write("a", value={})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -157,8 +168,9 @@ def test_a_damaged_file_is_none(tmp_path: Path, text: str) -> None:
 
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("")
-    with pytest.raises(Stop, match="cannot be"):
-        Store(File(tmp_path / "a file" / "kept.json"), tmp_path).write("a", value={"secret": "s3cret"})
+    with pytest.raises(Stop, match="a file cannot be used: ") as no:
+        Store(File(tmp_path / "a file" / "kept.json"), tmp_path / "a file").write("a", value={"secret": "s3cret"})
+    assert "s3cret" not in str(no.value)
 
 
 # ── which of the two ──────────────────────────────────────────────────────────
@@ -204,23 +216,41 @@ def test_a_keyring_that_locks_later_is_one_sentence_without_its_text(tmp_path: P
 
 
 async def test_a_turn_is_taken_once_and_given_back(tmp_path: Path) -> None:
-    first, second = Turn(tmp_path / "lock"), Turn(tmp_path / "lock")
-    await first.take()
-    await first.take()
-    assert take(tmp_path / "lock") is None
-    first.give_back()
-    first.give_back()
-    await second.take()
-    second.give_back()
+    lock = await taken(tmp_path / "lock")
+    assert not nobody_holds(tmp_path / "lock")
+    lock.release()
+    lock.release()
+    (await taken(tmp_path / "lock")).release()
+    assert nobody_holds(tmp_path / "lock")
+
+
+async def test_whoever_waits_for_a_turn_holds_up_nobody_and_can_be_stopped(tmp_path: Path) -> None:
+    lock = await taken(tmp_path / "lock")
+    with anyio.move_on_after(0.1) as waiting:
+        await taken(tmp_path / "lock")
+    assert waiting.cancelled_caught
+    lock.release()
+    assert nobody_holds(tmp_path / "lock")
 
 
 async def test_patience_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("client.locking.PATIENCE", 0.1)
-    with exclusive(tmp_path / "lock"):
+    monkeypatch.setattr("client.storage.PATIENCE", 0.1)
+    with lock_at(tmp_path / "lock") as lock, lock:
         with pytest.raises(Stop, match="Another run"):
-            await Turn(tmp_path / "lock").take()
-        with pytest.raises(Stop, match="Another run"), exclusive(tmp_path / "lock"):
+            await taken(tmp_path / "lock")
+        with pytest.raises(Stop, match="Another run"), lock_at(tmp_path / "lock") as another, another:
             pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+async def test_only_its_owner_can_open_a_lock(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        await taken(tmp_path / "new" / "lock")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new", tmp_path / "new" / "lock")]
+    assert modes == [0o700, 0o600]
 
 
 PROCESS = """
@@ -241,9 +271,9 @@ def test_processes_do_not_lose_what_others_wrote(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "kept.json").read_text())) == 60
 
 
-def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
-    script = "import os, sys; from client.locking import take; from pathlib import Path; "
-    script += "file = take(Path(sys.argv[1])); print(bool(file), flush=True); os.kill(os.getpid(), 9)"
+def test_the_lock_of_a_process_that_died_is_nobody_holds(tmp_path: Path) -> None:
+    script = "import anyio, os, sys; from client.storage import taken; from pathlib import Path; "
+    script += "lock = anyio.run(taken, Path(sys.argv[1])); print('ours', flush=True); os.kill(os.getpid(), 9)"
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "lock")], cwd=ROOT, capture_output=True)
-    assert done.stdout.strip() == b"True"
-    assert take(tmp_path / "lock")
+    assert done.stdout.strip() == b"ours"
+    assert nobody_holds(tmp_path / "lock")

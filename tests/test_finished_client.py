@@ -8,10 +8,9 @@ import httpx2
 import pytest
 
 from client import rules
-from client.locking import take
 from client.wire import readable
 from shared.stop import Stop
-from tests.finished_client import ISSUER, OTHER, PRM_PATH, PRM_ROOT, RESOURCE, Net, User, as_url, metadata
+from tests.finished_client import ISSUER, OTHER, PRM_PATH, PRM_ROOT, RESOURCE, Net, User, as_url, metadata, nobody_holds
 from tests.world import s256
 
 pytestmark = pytest.mark.anyio
@@ -381,9 +380,7 @@ async def test_whoever_has_renewed_does_not_hold_up_the_others(net: Net, user: U
     def slow(request: httpx2.Request) -> httpx2.Response:
         answer = ordinary(request)
         if answer.status_code == 200:
-            lock = take(user.belongings.turn.path)
-            free.append(lock is not None)
-            lock and lock.close()
+            free.append(nobody_holds(user.belongings.lock_path))
         return answer
 
     net.mcp = slow
@@ -498,7 +495,7 @@ async def test_after_two_step_ups_it_stops_and_remembers(net: Net, user: User, t
     later.belongings.forget_step_ups()
     net.grants = True
     assert (await later.call()).status_code == 200
-    assert later.belongings.step_ups("tools/call rebalance") == 0
+    assert later.belongings.step_ups()["tools/call rebalance"] == 0
 
 
 async def test_a_plain_403_is_no_question(net: Net, user: User) -> None:
