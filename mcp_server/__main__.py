@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from shared.operating import serve
+from shared.operating import say_what_happens, serve
 from shared.stop import Stop
 
-from .market import create_app
+from .market import ALL_SCOPES, create_app
 from .oauth import Settings
 from .oauth.api_keys import ApiKeys
 
@@ -24,8 +24,7 @@ A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def main(context: click.Context, certificate: Path | None, key: Path | None, listen: str) -> None:
     """Serve the finance sentiment server, protected with OAuth 2.1, until Ctrl-C.
 
-    All settings come from the environment (OAUTH_ISSUER, OAUTH_AUDIENCE, AUTH_MODE, …); mcp_server/README.md lists
-    them. Without any, it trusts http://localhost:9000 and is http://localhost:8000/mcp.
+    All settings come from the environment (OAUTH_ISSUER, OAUTH_AUDIENCE, AUTH_MODE, …): mcp_server/README.md.
     """
     if context.invoked_subcommand is not None:
         return
@@ -34,10 +33,8 @@ def main(context: click.Context, certificate: Path | None, key: Path | None, lis
     if bool(certificate) != bool(key):
         raise Stop("--certificate and --key go together: give both, or none.")
     if url.startswith("https:") and not (certificate or proxies):
-        raise Stop(
-            f"We are {url}, so we must speak TLS: give --certificate and --key, "
-            "or name the proxy before us in TRUSTED_PROXY."
-        )
+        raise Stop(f"{url} means TLS: give --certificate and --key, or name the proxy before us in TRUSTED_PROXY.")
+    say_what_happens("mcp_server")  # before the SDK decides how logs look
     app = create_app(settings)
     serve(app, url, listen=listen, certificate=certificate, key=key, proxies=proxies, name="mcp_server")
 
@@ -47,6 +44,8 @@ def main(context: click.Context, certificate: Path | None, key: Path | None, lis
 @click.option("--scope", "scopes", multiple=True, help="What it may do; give it several times for several.")
 def add_key(name: str, scopes: tuple[str, ...]) -> None:
     """Make an API key, show it this once, and add a line with its hash to the file that API_KEY_FILE names."""
+    if not scopes:
+        raise Stop(f"A key may do what --scope says: give one or several, like {', '.join(ALL_SCOPES)}.")
     click.echo(ApiKeys(Settings.from_environment(os.environ).api_key_file).add(name, " ".join(scopes).split()))
     click.echo("Send it as X-API-Key. It is shown this once: only its hash is kept.", err=True)
 

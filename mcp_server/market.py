@@ -21,6 +21,7 @@ SENTIMENT = "mcp:tools:sentiment"
 READ_CUSTOMERS = "mcp:resources:customer-data:read"
 REBALANCE = "mcp:exec:workflows:rebalance"
 BASIC_SCOPES = (SENTIMENT, READ_CUSTOMERS)
+ALL_SCOPES = (*BASIC_SCOPES, REBALANCE)
 WATCHLISTS_PER_PERSON = 10
 
 
@@ -31,20 +32,15 @@ def looks_after(person: str, customer: dict) -> bool:
 RECORD_RULES = (looks_after,)  # the API behind lets us see everybody: so it is us who must ask for whom
 
 
-def create_app(
-    settings: Settings | None = None, http: httpx2.AsyncClient | None = None, trail: Trail | None = None
-) -> Starlette:
+def create_app(settings: Settings, http: httpx2.AsyncClient | None = None, trail: Trail | None = None) -> Starlette:
     """The app. `http` is what it fetches everything with: keys, introspection, customers."""
-    settings = settings or Settings()
-    if not settings.required_scopes:
-        settings = replace(settings, required_scopes=BASIC_SCOPES)
+    settings = replace(settings, required_scopes=settings.required_scopes or BASIC_SCOPES)
     protected = Protected(MCPServer("market mood", log_level="WARNING"), settings, http=http, trail=trail)
     protected.method("tools/list", SENTIMENT)  # which tools there are is for those who use the basic one
     for method in ("resources/list", "resources/templates/list", "resources/read"):
         protected.method(method, READ_CUSTOMERS)
-    add_mood(protected)
-    add_customers(protected)
-    add_watchlists(protected)
+    for add in (add_mood, add_customers, add_watchlists):
+        add(protected)
     return protected.app(json_response=True)
 
 
@@ -110,7 +106,7 @@ def add_watchlists(protected: Protected) -> None:
     @protected.tool(SENTIMENT)
     def watchlist(handle: str) -> list[str]:
         """The companies kept under this handle."""
-        person = get_access_token().subject
-        if (person, handle) not in watchlists:
+        found = watchlists.get((get_access_token().subject, handle))
+        if found is None:
             raise ToolError("unknown handle")
-        return watchlists[person, handle]
+        return found

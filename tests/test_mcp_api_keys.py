@@ -52,6 +52,25 @@ def test_a_file_that_makes_no_sense_is_a_sentence(file: ApiKeys, content: str) -
         file.read()
 
 
+def test_who_starts_with_a_file_that_makes_no_sense_is_told_so(door: Finished, file: ApiKeys) -> None:
+    file.path.write_text("one")
+    with pytest.raises(Stop, match="cannot be read as a file of API keys"):
+        door.start(auth_mode="both", api_key_file=file.path)
+
+
+@pytest.mark.parametrize("mode", ["api_key", "both"])
+def test_who_starts_without_any_key_is_told_how_to_make_one(
+    door: Finished, file: ApiKeys, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    door.start(auth_mode=mode, api_key_file=file.path)
+    [record] = caplog.records
+    how = "`python -m mcp_server add-key NAME --scope SCOPE` makes one"
+    assert (record.levelname, record.getMessage()) == ("WARNING", f"no key in {file.path}: {how}")
+    caplog.clear()
+    with_keys(door, file, mode)
+    assert not caplog.records
+
+
 def test_in_both_modes_a_key_works_and_a_token_too(door: Finished, file: ApiKeys) -> None:
     key = with_keys(door, file)
     assert door.list_tools(**{"X-API-Key": key}).status_code == 200
@@ -154,9 +173,17 @@ def test_a_key_is_made(tmp_path: Path) -> None:
     made = command(path, "add-key", "reports", "--scope", BASIC)
     assert made.stdout.startswith("mcpk_") and made.stdout.strip() not in path.read_text() + made.stderr
     [known] = ApiKeys(path).read().values()
-    assert (known.about["key"], known.user.scopes) == ("reports", BASIC.split())
-    again = command(path, "add-key", "reports")
+    assert (known.about["key"], known.scopes) == ("reports", BASIC.split())
+    again = command(path, "add-key", "reports", "--scope", BASIC)
     assert (again.returncode, "reports is taken" in again.stderr) == (1, True)
+
+
+def test_a_key_that_may_do_nothing_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "keys.txt"
+    refused = command(path, "add-key", "reports")
+    scopes = "mcp:tools:sentiment, mcp:resources:customer-data:read, mcp:exec:workflows:rebalance"
+    assert refused.stderr == f"A key may do what --scope says: give one or several, like {scopes}.\n"
+    assert (refused.returncode, refused.stdout, path.exists()) == (1, "", False)
 
 
 def test_wrong_settings_are_sentences_and_no_traceback(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mcp.server.mcpserver import Context
 
 from attacks.world import ACCEPT, MCP_HEADERS, META
 from mcp_server.oauth import Protected, Settings, TokenVerifier
-from mcp_server.oauth.scopes import Needs, allows
+from mcp_server.oauth.scopes import Needs, allows, subjects_of
 from shared.addresses import ISSUER, RESOURCE
 from shared.stop import Stop
 from tests.finished_mcp import BASIC, Finished, finished, one_ec, one_rsa
@@ -405,7 +405,7 @@ def test_what_is_about_a_resource_needs_what_the_resource_needs() -> None:
             ("notes:read", "notes:all"),
         ),
     ):
-        assert needs.of(message) == scopes, message
+        assert needs.of(subjects_of(message)) == scopes, message
 
 
 NAMED_TWICE = '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "%s", "name": "%s", "_meta": %s}}'
@@ -602,6 +602,15 @@ def test_each_mistake_is_a_sentence_and_all_are_told_at_once() -> None:
     assert len(sentences) == len(wrong)
     for name in wrong:
         assert any(sentence.startswith(name) and sentence.endswith(".") for sentence in sentences), name
+
+
+def test_a_misspelt_name_is_a_mistake_too_and_the_nearest_is_named() -> None:
+    with pytest.raises(Stop) as stop:
+        Settings.from_environment({"OAUTH_AUDENCE": "https://mcp.example/mcp", "API_KEY_FILES": "x", "OTHER": "1"})
+    assert str(stop.value).splitlines() == [
+        "OAUTH_AUDENCE is no setting. Is OAUTH_AUDIENCE meant?",
+        "API_KEY_FILES is no setting. Is API_KEY_FILE meant?",
+    ]
 
 
 def test_http_leaves_this_computer_only_behind_a_named_proxy() -> None:

@@ -1,9 +1,5 @@
-"""API keys, for the time until everybody has moved to OAuth. Only their hashes are kept: a key is one line of a file.
+"""API keys, for the time until everybody has moved to OAuth. They are no part of it: no key ends by itself."""
 
-This is no part of MCP or OAuth: a key never ends by itself, and whoever holds it is its owner.
-"""
-
-import hashlib
 import logging
 import re
 import secrets
@@ -14,7 +10,7 @@ from mcp.server.auth.provider import AccessToken
 
 from shared.stop import Stop
 
-from .tokens import Known
+from .tokens import Known, hashed
 
 PREFIX = "mcpk_"  # so that scanners find keys that were published by accident
 LOOK_AGAIN = 1  # seconds until a change of the file counts
@@ -49,7 +45,7 @@ class ApiKeys:
         with self.path.open("a+", encoding="utf-8") as file:
             file.seek(0)
             unended = file.read()[-1:] not in ("", "\n")  # an editor may have left out the last line's end
-            file.write("\n" * unended + " ".join([name, hashed(key.encode()), *scopes]) + "\n")
+            file.write("\n" * unended + " ".join([name, hashed(key.encode()).hex(), *scopes]) + "\n")
         return key
 
     def who(self, raw: bytes) -> Known | None:
@@ -60,14 +56,9 @@ class ApiKeys:
                 self.known = self.read()
             except Stop as error:  # a file that has become unreadable changes nothing, and the log says it
                 log.warning("%s", error)
-        return self.known.get(hashed(raw))
+        return self.known.get(hashed(raw).hex())  # a key is 256 random bits: nobody guesses it from a fast hash
 
 
 def holder(name: str, scopes: list[str]) -> Known:
     client = f"api-key:{name}"
     return Known(AccessToken(token="", client_id=client, subject=client, scopes=scopes), key=name)
-
-
-def hashed(key: bytes) -> str:
-    """A key is 256 random bits: nobody guesses it from a fast hash."""
-    return hashlib.sha256(key).hexdigest()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,6 @@ ADDRESSES = ("issuer", "audience", "jwks_uri", "introspection_endpoint")
 OF_OAUTH = (*ADDRESSES, "introspection_client_id", "introspection_client_secret", "required_scopes")
 URL = r"https?://([\w.-]+|\[[\da-fA-F:]+\])(:([0-5]?\d{1,4}|6[0-5]\d{3}))?(/[\w.~!$&'()*+,;=:%/-]*)?"
 NUMBER, COUNT = r"\d{1,9}", r"[1-9]\d{0,8}"
-DAY = 86_400  # seconds
 
 
 def setting(default: Any, form: str, says: str, **more: Any) -> Any:
@@ -57,7 +57,9 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
         """Raises `Stop` with one sentence for each mistake, all of them at once."""
-        found, mistakes = {}, []
+        found, names = {}, [variable(about.name) for about in fields(cls)]
+        strange = [name for name in environ if name.startswith(("OAUTH_", "API_KEY_")) and name not in names]
+        mistakes = [f"{name} is no setting. Is {get_close_matches(name, names, 1, 0)[0]} meant?" for name in strange]
         for about in fields(cls):
             text, kind = environ.get(variable(about.name), "").strip(), type(about.default)
             if text and not re.fullmatch(about.metadata["form"], text, re.ASCII):
@@ -78,10 +80,8 @@ class Settings:
             if url and not may_be_http(url, self.trusted_proxy if name == "audience" else ""):
                 yield f"{variable(name)}={url} must be https: http does not leave this computer."
         if self.introspection_endpoint and not (self.introspection_client_id and self.introspection_client_secret):
-            yield (
-                "OAUTH_INTROSPECTION_ENDPOINT needs OAUTH_INTROSPECTION_CLIENT_ID and "
-                "OAUTH_INTROSPECTION_CLIENT_SECRET: the authorization server answers only whom it knows."
-            )
+            both = "OAUTH_INTROSPECTION_CLIENT_ID and OAUTH_INTROSPECTION_CLIENT_SECRET"
+            yield f"OAUTH_INTROSPECTION_ENDPOINT needs {both}: the authorization server answers only whom it knows."
         try:
             _ = self.deprecation_headers
         except ValueError:
@@ -90,10 +90,6 @@ class Settings:
     @property
     def oauth(self) -> bool:
         return self.auth_mode != "api_key"
-
-    @property
-    def api_keys(self) -> bool:
-        return self.auth_mode != "oauth"
 
     @property
     def origin(self) -> str:
@@ -111,13 +107,12 @@ class Settings:
 
     @property
     def deprecation_headers(self) -> dict[str, str]:
-        """RFC 9745 §2.1, RFC 8594 §3: keys are deprecated since the day on which this was switched on."""
-        says, since = self.api_key_deprecation_warning, {"Deprecation": f"@{int(time.time()) // DAY * DAY}"}
+        """RFC 9745 §2.1, RFC 8594 §3: keys are deprecated since this was switched on."""
+        says, since = self.api_key_deprecation_warning, {"Deprecation": f"@{int(time.time())}"}
         if says in ("on", "off"):
             return since if says == "on" else {}
         return since | {"Sunset": date.fromisoformat(says).strftime("%a, %d %b %Y 00:00:00 GMT")}
 
 
 def variable(name: str) -> str:
-    """Its name in the environment."""
     return f"OAUTH_{name.upper()}" if name in OF_OAUTH else name.upper()

@@ -7,11 +7,6 @@ from starlette.responses import Response
 from .config import Settings
 
 NO_STORE = {"Cache-Control": "no-store"}
-ON_ALL = NO_STORE | {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-}
 RETRY_AFTER = 1  # seconds, while the authorization server does not answer
 
 
@@ -25,9 +20,8 @@ class Refused(Exception):
 
 def refuse(no: Refused) -> Response:
     """The one place where a no becomes HTTP."""
-    if no.body is None:
-        return Response(status_code=no.status, headers=no.headers)
-    return Response(json.dumps(no.body), no.status, no.headers, "application/json")
+    body = "" if no.body is None else json.dumps(no.body)
+    return Response(body, no.status, NO_STORE | no.headers, "application/json" if body else None)
 
 
 class Refusals:
@@ -41,7 +35,7 @@ class Refusals:
     def challenge(self, status: int, reason: str, rule: str = "", **parameters: str) -> Refused:
         """OAuth 2.1 §5.3.1: one challenge, in one line."""
         pairs = [f'{name}="{value}"' for name, value in {"realm": "mcp", **parameters}.items() if value]
-        return Refused(status, reason, NO_STORE | {"WWW-Authenticate": f"{self.scheme} {', '.join(pairs)}"}, rule=rule)
+        return Refused(status, reason, {"WWW-Authenticate": f"{self.scheme} {', '.join(pairs)}"}, rule=rule)
 
     def no_token(self, reason: str = "no token") -> Refused:
         """Nothing was wrong, so no error is named: OAuth 2.1 §5.3.2."""
@@ -65,21 +59,16 @@ class Refusals:
 
 def stopped(status: int, error: str, why: str, rule: str = "", **headers: str) -> Refused:
     """What no other token would help: another server's name, too much, too large, nobody who could judge."""
-    return Refused(status, error, ON_ALL | headers, {"error": error, "error_description": why}, rule)
+    return Refused(status, error, headers, {"error": error, "error_description": why}, rule)
 
 
-def unavailable(why: str) -> Refused:
+def unavailable() -> Refused:
     """Whoever could say whether this token is good does not answer: the token is not to blame."""
+    why = "The authorization server does not answer us; your token may be fine, so try again soon"
     return stopped(503, "temporarily_unavailable", why, **{"Retry-After": str(RETRY_AFTER)})
-
-
-def too_often(wait: int, rule: str) -> Refused:
-    """After `wait` seconds it may happen again: RFC 6585 §4."""
-    why = "that was too much for one minute"
-    return stopped(429, "temporarily_unavailable", why, rule, **{"Retry-After": str(wait)})
 
 
 def contradiction(message: dict) -> Refused:
     """The headers announce something else than the body does (MCP 2026-07-28, transports)."""
     error = {"code": -32020, "message": "Mcp-Method or Mcp-Name announces something else than the body"}
-    return Refused(400, "header_mismatch", NO_STORE, {"jsonrpc": "2.0", "id": message.get("id"), "error": error})
+    return Refused(400, "header_mismatch", {}, {"jsonrpc": "2.0", "id": message.get("id"), "error": error})

@@ -5,22 +5,43 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx2
 import jwt
+from mcp.client.auth.utils import build_oauth_authorization_server_metadata_discovery_urls as metadata_urls
+
+from shared.operating import may_be_http
 
 from .config import Settings
 from .errors import RETRY_AFTER, unavailable
-from .fetching import PATIENCE, Web
 from .metrics import Metrics
 
+PATIENCE = 3  # seconds, for everything that one decision needs
 COOL_DOWN = 60  # seconds between two questions about a `kid` that nobody has heard of
 WITH_OLD_KEYS = 10  # seconds between two tries while old keys are used
 LEAST_BITS = {"RS256": 2048, "ES256": 256}
 PUBLIC = ("kty", "kid", "n", "e", "crv", "x", "y")
 ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256"}  # RFC 8725 §3.1: the key decides, not the token
 log = logging.getLogger("mcp_server")
+
+
+class Web:
+    """One HTTP client for everything. It is made when it is first needed, because making it takes time."""
+
+    def __init__(self, http: httpx2.AsyncClient | None = None):
+        self.http = http
+
+    def client(self) -> httpx2.AsyncClient:
+        self.http = self.http or httpx2.AsyncClient()
+        return self.http
+
+    async def json(self, url: str, method: str = "GET", **request: Any) -> Any:
+        """Raises ValueError or httpx2.HTTPError, whose messages hold no secret."""
+        if not may_be_http(url, ""):
+            raise ValueError(f"{url} is not https")
+        answer = await self.client().request(method, url, headers={"Accept": "application/json"}, **request)
+        return answer.raise_for_status().json()
 
 
 class IssuerKeys:
@@ -33,29 +54,25 @@ class IssuerKeys:
         self.failing = False  # the last question has not been answered
         self.one_at_a_time = asyncio.Lock()
 
-    async def named(self, kid: str) -> jwt.PyJWK | None:
+    async def named(self, kid: object) -> jwt.PyJWK | None:
         """The key, or None if the issuer publishes none of that name. Raises Refused (503) if it does not answer."""
+        if not isinstance(kid, str):
+            return None
         if kid in self.known and time.monotonic() <= self.fresh_until:
-            self.metrics.key_hits.inc()
+            self.metrics.counts["mcp_auth_key_cache", "hit"] += 1
             return self.known[kid]
-        self.metrics.key_misses.inc()
+        self.metrics.counts["mcp_auth_key_cache", "miss"] += 1
         await self.renew(kid)
         if self.failing and not (kid in self.known and self.usable()):  # a key that is new may have signed it
-            why = "The authorization server does not show us its keys; your token may be fine, so try again soon"
-            raise unavailable(why)
+            raise unavailable()
         return self.known.get(kid)
-
-    async def ready(self) -> bool:
-        """Whether there are keys, or they can be had. It asks no more often than a token would make us ask."""
-        await self.renew()
-        return self.usable()
 
     def usable(self) -> bool:
         """Old keys are better than none, for as long as the settings say."""
         return time.monotonic() <= self.usable_until
 
     async def renew(self, kid: str | None = None) -> None:
-        """Somebody may have asked while we waited for our turn, so look only then whether there is a need."""
+        """Ask if there is a need. Somebody may have asked while we waited for our turn, so look only then."""
         async with self.one_at_a_time:
             now = time.monotonic()
             old = now > self.fresh_until
@@ -71,19 +88,19 @@ class IssuerKeys:
             log.warning("no keys from the authorization server: %r", error)
             self.failing = True
             self.try_again_at = time.monotonic() + (WITH_OLD_KEYS if self.usable() else RETRY_AFTER)
-            self.metrics.not_fetched.inc()
+            self.metrics.counts["mcp_auth_key_fetches", "failed"] += 1
         else:
             self.known, self.failing = found, False
             self.fresh_until = time.monotonic() + self.settings.jwks_seconds
             self.usable_until = self.fresh_until + self.settings.jwks_grace
-            self.metrics.fetched.inc()
+            self.metrics.counts["mcp_auth_key_fetches", "done"] += 1
             self.changed()
         self.metrics.old_keys.set(self.failing and self.usable())
         return not self.failing
 
     async def discovered(self) -> str:
         """RFC 8414 §2 and §3.3: the issuer's metadata says where its keys are, if it is the issuer's."""
-        for url in metadata_urls(self.settings.issuer):
+        for url in metadata_urls(self.settings.issuer, self.settings.audience):
             try:
                 server = await self.web.json(url)
             except httpx2.HTTPStatusError:
@@ -92,14 +109,6 @@ class IssuerKeys:
                 raise ValueError(f"{url} is about another issuer, or names no jwks_uri")
             return server["jwks_uri"]
         raise ValueError(f"{self.settings.issuer} has no metadata")
-
-
-def metadata_urls(issuer: str) -> list[str]:
-    """RFC 8414 §3.1 and §5, in the order that MCP names: its own well-known path, then those of OpenID Connect."""
-    split = urlsplit(issuer)
-    origin, path = f"{split.scheme}://{split.netloc}", split.path.rstrip("/")
-    urls = [f"{origin}/.well-known/{name}{path}" for name in ("oauth-authorization-server", "openid-configuration")]
-    return list(dict.fromkeys([*urls, f"{origin}{path}/.well-known/openid-configuration"]))
 
 
 def usable_keys(key_set: dict) -> dict[str, jwt.PyJWK]:

@@ -1,6 +1,7 @@
 """The five lines of an adopter: a server, and what protects it."""
 
 import hmac
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,6 @@ from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportS
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic_core import to_json
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,40 +19,35 @@ from starlette.routing import Route
 
 from shared.audit import Trail
 from shared.operating import is_loopback
+from shared.serving import HEALTH
 
 from .api_keys import ApiKeys
 from .config import Settings
+from .errors import refuse, stopped
 from .middleware import Door
 from .scopes import Needs
 from .tokens import TokenVerifier
 
-NO_STORE = {"Cache-Control": "no-store"}
 CACHEABLE = {"Cache-Control": "public, max-age=3600"}
-METHODS = ("GET", "POST", "DELETE")
 MAY_READ = ("WWW-Authenticate", "Retry-After", "Mcp-Session-Id", "MCP-Protocol-Version", "Deprecation", "Sunset")
+log = logging.getLogger("mcp_server")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Protected:
     """An `MCPServer` behind a door. Declare tools, resources and prompts here, each with the scopes that it needs.
 
-    What is declared on the `MCPServer` itself needs `settings.required_scopes`. `http` is what keys and
-    introspection are asked with; `trail` is where decisions are written. Both are made if they are not given.
+    `http` asks for keys and introspection; decisions are written to `trail`. Both are made if they are not given.
     """
 
     def __init__(
-        self,
-        mcp: MCPServer,
-        settings: Settings | None = None,
-        *,
-        http: httpx2.AsyncClient | None = None,
-        trail: Trail | None = None,
+        self, mcp: MCPServer, settings: Settings, *, http: httpx2.AsyncClient | None = None, trail: Trail | None = None
     ):
-        self.mcp, self.settings = mcp, settings or Settings()
-        self.verifier = TokenVerifier(self.settings, http=http)
-        self.api_keys = ApiKeys(self.settings.api_key_file) if self.settings.api_keys else None
-        self.trail = trail or Trail(Path(self.settings.audit_log) if self.settings.audit_log else None, as_json)
-        self.needs = Needs(self.settings.required_scopes)
+        self.mcp, self.settings = mcp, settings
+        self.verifier = TokenVerifier(settings, http=http)
+        self.api_keys = ApiKeys(settings.api_key_file) if settings.auth_mode != "oauth" else None
+        self.trail = trail or Trail(Path(settings.audit_log) if settings.audit_log else None, as_json)
+        self.needs = Needs(settings.required_scopes)
         mcp.middleware.append(self.needs.show_allowed)
 
     def tool(self, *scopes: str, **options: Any) -> Callable[[Function], Function]:
@@ -80,26 +75,22 @@ class Protected:
         return add
 
     def app(self, **options: Any) -> Starlette:
-        """The ASGI app: the resource, its metadata, /health, /ready, /metrics, and the server's own custom routes.
-
-        `options` go to `MCPServer.streamable_http_app`, for example `json_response=True`.
-        """
-        path, origins = self.settings.path, self.settings.cors_origins
+        """The ASGI app. `options` go to `MCPServer.streamable_http_app`, for example `json_response=True`."""
+        if self.api_keys and not self.api_keys.read():
+            log.warning("no key in %s: `python -m mcp_server add-key NAME --scope SCOPE` makes one", self.api_keys.path)
         off = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # the door checks it, and more strictly
-        inner = self.mcp.streamable_http_app(streamable_http_path=path, transport_security=off, **options)
-        routes = [route for route in inner.routes if getattr(route, "path", "") != path]
-        routes += [Route("/health", self.health), Route("/ready", self.ready), Route("/metrics", self.numbers)]
+        app = self.mcp.streamable_http_app(streamable_http_path=self.settings.path, transport_security=off, **options)
+        app.routes.extend([HEALTH, Route("/ready", self.ready), Route("/metrics", self.numbers)])
         if self.settings.oauth:
-            routes += [Route(path, self.resource_metadata) for path in self.settings.metadata_paths]
+            app.routes.extend(Route(path, self.resource_metadata) for path in self.settings.metadata_paths)
+        app.router.redirect_slashes = False  # /mcp/ is another address
         manager = self.mcp.session_manager
         bounded = getattr(manager, "asgi_app", None)  # reads all of a body to bound it: the door has done that already
         mcp = bounded.app if isinstance(bounded, RequestBodyLimitMiddleware) else manager.handle_request
-        middleware = [Middleware(Door, mcp=mcp, protected=self)]
-        if origins:  # before the door, because a browser's first question brings no token
-            pages = {"allow_origins": origins, "allow_methods": METHODS, "allow_headers": "*"}
-            middleware.insert(0, Middleware(CORSMiddleware, **pages, expose_headers=MAY_READ))
-        app = Starlette(routes=routes, middleware=middleware, lifespan=lambda _: self.mcp.session_manager.run())
-        app.router.redirect_slashes = False  # /mcp/ is another address
+        app.add_middleware(Door, mcp=mcp, protected=self)
+        if origins := self.settings.cors_origins:  # before the door: a browser's first question brings no token
+            pages = {"allow_origins": origins, "allow_methods": ("GET", "POST", "DELETE"), "allow_headers": "*"}
+            app.add_middleware(CORSMiddleware, **pages, expose_headers=MAY_READ)
         return app
 
     async def resource_metadata(self, _: Request) -> Response:
@@ -113,15 +104,13 @@ class Protected:
         }
         return JSONResponse({name: value for name, value in document.items() if value}, headers=CACHEABLE)
 
-    async def health(self, _: Request) -> Response:
-        """The process runs."""
-        return JSONResponse({"status": "ok"})
-
     async def ready(self, _: Request) -> Response:
         """It can tell good tokens from bad ones: keys are at hand, or can be had."""
-        if not self.settings.oauth or await self.verifier.keys.ready():
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "no keys from the authorization server"}, 503)
+        if self.settings.oauth:
+            await self.verifier.keys.renew()
+            if not self.verifier.keys.usable():
+                return JSONResponse({"status": "no keys from the authorization server"}, 503)
+        return JSONResponse({"status": "ready"})
 
     async def numbers(self, request: Request) -> Response:
         """For this computer, or for whoever has `metrics_token`. Behind a proxy everybody may seem to be here."""
@@ -129,8 +118,7 @@ class Protected:
         shown, wanted = request.headers.get("authorization", ""), f"Bearer {self.settings.metrics_token}"
         known = self.settings.metrics_token and hmac.compare_digest(shown.encode(), wanted.encode())
         if not (from_here or known):
-            why = "Metrics are for the operator of this server."
-            return JSONResponse({"error": "access_denied", "error_description": why}, 403, NO_STORE)
+            return refuse(stopped(403, "access_denied", "Metrics are for the operator of this server."))
         return Response(generate_latest(self.verifier.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

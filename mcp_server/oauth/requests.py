@@ -1,24 +1,32 @@
-"""A request before anybody looks at a token: is it for us, whose page sends it, is it too much. And its body."""
+"""What is judged about a request besides its token: who it is for, who sends it, how often, and what it says."""
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.shared.inbound import decode_header_value
 from pydantic_core import from_json
 from starlette.types import Receive, Scope
 
-from .errors import stopped, too_often
+from shared.limits import Window
+
+from .errors import contradiction, stopped
+from .scopes import allowed, subjects_of
 
 if TYPE_CHECKING:
     from .middleware import Door
 
 
 class Asked:
-    """The headers of one request by name, in lower case, and where it comes from. Read once: calls are many."""
+    """One request: its headers by name, in lower case, and where it comes from. Read once: calls are many."""
 
-    __slots__ = ("method", "path", "address", "headers", "about", "name")
+    user: AuthenticatedUser
+    message: dict
+    subjects: list[tuple[str, str]]  # what the message is about
+    name: str  # of the tool, prompt or resource that it uses
 
     def __init__(self, scope: Scope):
         self.about: dict[str, object] = {}  # what the audit trail will say besides
-        self.name = ""  # of the tool, prompt or resource, once the body is read
         self.method, self.path = scope["method"], scope["path"]
         self.address = scope["client"][0] if scope.get("client") else ""
         self.headers: dict[bytes, list[bytes]] = {}
@@ -27,6 +35,42 @@ class Asked:
 
     def all(self, name: bytes) -> list[bytes]:
         return self.headers.get(name, [])
+
+
+async def read(receive: Receive, limit: int) -> bytes:
+    """To its end, so that its sender can read our answer, but not much more than `limit` bytes are kept."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body = (body + message.get("body", b""))[: limit + 1]
+        more = message.get("more_body", False)
+    return body
+
+
+def take_in(asked: Asked, body: bytes, door: "Door") -> None:
+    """The message: one JSON object. Raises Refused (400, 413, 415)."""
+    if len(body) > door.limit:
+        raise stopped(413, "invalid_request", f"send {door.limit} bytes at most")
+    media_type = asked.all(b"content-type")[:1] or [b""]
+    if media_type[0].partition(b";")[0].strip().lower() != b"application/json":
+        raise stopped(415, "invalid_request", "send application/json")
+    try:
+        message = from_json(body)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        raise door.refusals.bad_request("send one JSON object")
+    asked.message, asked.subjects = message, subjects_of(message)
+    asked.name = asked.subjects[0][1]
+    asked.about["operation"] = f"{message.get('method')} {asked.name}"[:100].rstrip()
+
+
+def at_most(window: Window, key: Hashable, rule: str) -> None:
+    """Count it, if it may happen now. RFC 6585 §4: else, after how many seconds."""
+    if wait := window.wait(key):
+        why, headers = "that was too much for one minute", {"Retry-After": str(wait)}
+        raise stopped(429, "temporarily_unavailable", why, rule, **headers)
+    window.count(key)
 
 
 # ── rules ─────────────────────────────────────────────────────────────────────
@@ -46,40 +90,38 @@ def own_origin(asked: Asked, door: "Door") -> None:
             raise stopped(403, "invalid_request", "Pages of other websites may not send requests here.", "own_origin")
 
 
-REQUEST_RULES = (
-    own_host,
-    own_origin,
-)
+REQUEST_RULES = (own_host, own_origin)
 
 
 def not_too_often(asked: Asked, door: "Door") -> None:
-    """OAuth 2.1 §7.7: nobody guesses for long. Only what was refused counts, and only what we do not know yet waits."""
-    if wait := door.failures.wait(asked.address):
-        raise too_often(wait, "not_too_often")
+    """OAuth 2.1 §7.7: nobody guesses for long. It counts before it is judged: a thousand at once come all too early."""
+    at_most(door.failures, asked.address, "not_too_often")
 
 
 GUESS_RULES = (not_too_often,)
 
 
-async def read(receive: Receive, limit: int) -> bytes:
-    """To its end, so that its sender can read our answer, but not much more than `limit` bytes are kept."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body = (body + message.get("body", b""))[: limit + 1]
-        more = message.get("more_body", False)
-    return body
+def no_token_inside(asked: Asked, door: "Door") -> None:
+    if "access_token" in asked.message:  # OAuth 2.1 §5.1: one token, in one place
+        raise door.refusals.bad_request("The token stands in the header, and only there")
 
 
-def parsed(asked: Asked, body: bytes, limit: int) -> dict | None:
-    """One JSON object of at most `limit` bytes; None if it is not that. Raises Refused (413, 415)."""
-    if len(body) > limit:
-        raise stopped(413, "invalid_request", f"send {limit} bytes at most")
-    media_type = asked.all(b"content-type")[:1] or [b""]
-    if media_type[0].partition(b";")[0].strip().lower() != b"application/json":
-        raise stopped(415, "invalid_request", "send application/json")
-    try:
-        found = from_json(body)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+def method_as_announced(asked: Asked, door: "Door") -> None:
+    for announced in asked.all(b"mcp-method"):
+        if announced.decode("latin-1") != asked.message.get("method"):
+            raise contradiction(asked.message)
+
+
+def name_as_announced(asked: Asked, door: "Door") -> None:
+    for announced in asked.all(b"mcp-name") if asked.name else ():
+        if decode_header_value(announced.decode("latin-1")) != asked.name:
+            raise contradiction(asked.message)
+
+
+def enough_scope(asked: Asked, door: "Door") -> None:
+    wanted = door.needs.of(asked.subjects)
+    if not allowed(asked.user.scopes, wanted):
+        raise door.refusals.too_little(wanted)
+
+
+MESSAGE_RULES = (no_token_inside, method_as_announced, name_as_announced, enough_scope)

@@ -1,7 +1,4 @@
-"""Which tokens count, and who they stand for. The rules stand in tuples; their order is the policy.
-
-Verified tokens are remembered for a short while, under their hash.
-"""
+"""Which tokens count, and who they stand for. The rules stand in tuples; their order is the policy."""
 
 import base64
 import hashlib
@@ -18,9 +15,8 @@ from pydantic_core import from_json
 
 from .config import Settings
 from .errors import Refusals, Refused
-from .fetching import Web
 from .introspection import introspect
-from .keys import IssuerKeys
+from .keys import IssuerKeys, Web
 from .metrics import Metrics
 
 TOKEN_LIMIT = 8000  # characters
@@ -61,10 +57,7 @@ def without_extensions(token: Jwt, settings: Settings) -> bool:
     return "crit" not in token.header  # RFC 7515 §4.1.11: we understand none
 
 
-HEADER_RULES = (  # before anybody is asked for keys
-    is_access_token,
-    without_extensions,
-)
+HEADER_RULES = (is_access_token, without_extensions)  # before anybody is asked for keys
 
 
 def signed_by_our_issuer(token: Jwt, settings: Settings) -> bool:
@@ -78,11 +71,9 @@ def signed_by_our_issuer(token: Jwt, settings: Settings) -> bool:
 def has_all_claims(token: Jwt, settings: Settings) -> bool:
     texts = [token.claims.get(name) for name in ("iss", "sub", "client_id", "jti")]
     moments = [token.claims.get("exp"), token.claims.get("iat"), token.claims.get("nbf", 0)]
-    return all(isinstance(text, str) and text for text in texts) and all(map(is_moment, moments))  # RFC 9068 §2.2
-
-
-def is_moment(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < LAST_MOMENT
+    if not all(type(moment) in (int, float) and 0 <= moment < LAST_MOMENT for moment in moments):
+        return False
+    return all(isinstance(text, str) and text for text in texts)  # RFC 9068 §2.2
 
 
 def from_our_issuer(token: Jwt, settings: Settings) -> bool:
@@ -98,56 +89,39 @@ def within_its_time(token: Jwt, settings: Settings) -> bool:
     return begins - settings.leeway <= time.time() < token.claims["exp"] + settings.leeway  # RFC 7519 §4.1.4, §4.1.5
 
 
-BEARER_RULES = (
-    signed_by_our_issuer,
-    has_all_claims,
-    from_our_issuer,
-    made_for_us,
-    within_its_time,
-)
+CLAIM_RULES = (has_all_claims, from_our_issuer, made_for_us, within_its_time)
+BEARER_RULES = (signed_by_our_issuer, *CLAIM_RULES)
 
 
 def is_active(token: Jwt, settings: Settings) -> bool:
     return token.claims.get("active") is True  # RFC 7662 §2.2
 
 
-INTROSPECTION_RULES = (  # what the authorization server says about an opaque token
-    is_active,
-    has_all_claims,
-    from_our_issuer,
-    made_for_us,
-    within_its_time,
-)
-
-# ── who it is ─────────────────────────────────────────────────────────────────
+INTROSPECTION_RULES = (is_active, *CLAIM_RULES)  # what the authorization server says about an opaque token
 
 
-class Known:
-    """Somebody we know: what the SDK needs to know, and what the audit trail will say."""
-
-    __slots__ = ("user", "about", "until")
+class Known(AuthenticatedUser):
+    """Somebody we know, as the SDK wants to have them. `about` is what the audit trail will say of them."""
 
     def __init__(self, access: AccessToken, until: float = 0.0, **about: str):
-        self.user, self.until = AuthenticatedUser(access), until
+        super().__init__(access)
+        self.until = until  # time.monotonic()
         self.about = {"who": access.subject, "client": access.client_id, **about}
 
 
 class TokenVerifier:
-    """Judges access tokens. `verify_token` makes it a `TokenVerifier` of the SDK; the door uses `known` and `who`.
+    """Judges access tokens. `verify_token` makes it a `TokenVerifier` of the SDK; `http` is what it fetches with."""
 
-    `http` is what it fetches with; without it, it makes a client of its own.
-    """
-
-    def __init__(self, settings: Settings | None = None, *, http: httpx2.AsyncClient | None = None):
-        self.settings = settings or Settings()
-        self.metrics, self.refusals, self.web = Metrics(), Refusals(self.settings), Web(http)
+    def __init__(self, settings: Settings, *, http: httpx2.AsyncClient | None = None):
+        self.settings, self.refusals = settings, Refusals(settings)
+        self.metrics, self.web = Metrics(), Web(http)
         self.memory: dict[bytes, Known] = {}  # by `hashed`; what was remembered first is forgotten first
-        self.keys = IssuerKeys(self.settings, self.web, self.metrics, self.memory.clear)
+        self.keys = IssuerKeys(settings, self.web, self.metrics, self.memory.clear)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """The SDK's protocol: None for every token that does not count, also while nobody can say so."""
         try:
-            return (self.known(token.encode()) or await self.who(token.encode())).user.access_token
+            return (self.known(token.encode()) or await self.who(token.encode())).access_token
         except Refused:
             return None
 
@@ -155,9 +129,9 @@ class TokenVerifier:
         """Somebody whose token we have verified a moment ago. Never waits."""
         known = self.memory.get(hashed(raw))
         if known is None or time.monotonic() >= known.until:
-            self.metrics.unseen.inc()
+            self.metrics.counts["mcp_auth_token_cache", "miss"] += 1
             return None
-        self.metrics.seen.inc()
+        self.metrics.counts["mcp_auth_token_cache", "hit"] += 1
         return known
 
     async def who(self, raw: bytes) -> Known:
@@ -165,7 +139,9 @@ class TokenVerifier:
         began, token = time.perf_counter(), take_apart(raw)
         if token is not None:
             took = self.metrics.jwt_took
-            await self.judge_jwt(token)
+            self.judge(token, HEADER_RULES)
+            token.key = await self.keys.named(token.header.get("kid"))
+            self.judge(token, BEARER_RULES)
         elif not ONE_TOKEN.fullmatch(raw):
             raise self.refusals.bad_request("After Bearer comes one token and nothing else")  # OAuth 2.1 §5.3.2
         elif self.settings.introspection_endpoint and len(raw) <= TOKEN_LIMIT:
@@ -181,12 +157,6 @@ class TokenVerifier:
             del self.memory[next(iter(self.memory))]
         self.memory[hashed(raw)] = known
         return known
-
-    async def judge_jwt(self, token: Jwt) -> None:
-        self.judge(token, HEADER_RULES)
-        kid = token.header.get("kid")
-        token.key = await self.keys.named(kid) if isinstance(kid, str) else None
-        self.judge(token, BEARER_RULES)
 
     def judge(self, token: Jwt, rules: tuple[Callable[[Jwt, Settings], bool], ...]) -> None:
         for rule in rules:
