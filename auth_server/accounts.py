@@ -6,8 +6,8 @@ import anyio
 import anyio.to_thread
 import argon2
 
+from .context import OAuthError
 from .directory import Directory
-from .errors import OAuthError
 
 AT_ONCE = 2  # hashes being computed: each takes a core for a while, and MEMORY
 MOST_WAITING = 50  # people, before we ask the next one to come again
@@ -16,13 +16,13 @@ SHORTEST, LONGEST = 8, 200  # characters; NIST SP 800-63B §3.1.1.2
 
 
 class Accounts:
-    """Who may sign in. `hasher` is argon2's."""
+    """Who may sign in."""
 
-    def __init__(self, directory: Directory, hasher: argon2.PasswordHasher | None = None):
+    def __init__(self, directory: Directory):
         self.directory = directory
-        self.hasher = hasher or argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY, parallelism=1)
+        self.hasher = argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY, parallelism=1)
         self.hash = self.hasher.hash
-        self.limiter: anyio.CapacityLimiter | None = None  # made in the event loop that it is for
+        self.limiter = anyio.CapacityLimiter(AT_ONCE)
         self.nobody = ""  # the hash of a password that nobody knows, made with the first check
 
     async def check(self, username: str, password: str) -> bool:
@@ -30,7 +30,6 @@ class Accounts:
 
         Raises `OAuthError` (503) if too many others wait already.
         """
-        self.limiter = self.limiter or anyio.CapacityLimiter(AT_ONCE)
         if self.limiter.statistics().tasks_waiting >= MOST_WAITING:
             raise OAuthError("temporarily_unavailable", "Too many people sign in at once. Try again.", 503, 2)
         named = username.isprintable() and 0 < len(username) <= LONGEST

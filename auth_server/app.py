@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -20,17 +20,16 @@ from shared.audit import Trail
 from shared.limits import Window
 from shared.operating import is_loopback
 
-from . import authorization, introspection, metadata, pages, registration, rendering, revocation, token
+from . import authorization, metadata, pages, registration, rendering, token, tokens
 from .accounts import Accounts
 from .client_documents import Documents
-from .context import AuthServer, server_of
+from .context import AuthServer, Metrics, OAuthError, server_of
 from .database import Database
 from .demo import furnish
 from .directory import Directory
-from .errors import OAuthError
 from .guard import Guard, address
 from .keys import Keys
-from .metrics import CONTENT_TYPE, Metrics
+from .parameters import shows_token
 from .refusals import HANDLERS
 from .settings import Settings
 from .storage import Store
@@ -83,7 +82,7 @@ async def ready(request: Request) -> Response:
     server = server_of(request)
     problems = []
     try:
-        await server.store.ask(database_answers, server.database)
+        await server.database.ask(server.database.first, text("SELECT 1"))
     except SQLAlchemyError:
         problems.append("the database does not answer")
     try:
@@ -94,34 +93,27 @@ async def ready(request: Request) -> Response:
     return JSONResponse(about, 503 if problems else 200, NO_STORE)
 
 
-def database_answers(database: Database) -> None:
-    with database.look() as db:
-        db.execute(text("SELECT 1"))
-
-
 async def metrics(request: Request) -> Response:
     """For this computer, or for whoever has the token. Raises `OAuthError` (403)."""
-    server, shown = server_of(request), request.headers.get("authorization", "").encode()
-    wanted = server.settings.metrics_token and f"Bearer {server.settings.metrics_token}"
-    from_here = (
-        is_loopback(address(request)) and not server.settings.proxies
-    )  # behind one everybody may seem to be here
-    if not from_here and not (wanted and hmac.compare_digest(shown, wanted.encode())):
+    server = server_of(request)
+    here = is_loopback(address(request)) and not server.settings.proxies  # behind one everybody may seem to be here
+    if not here and not shows_token(request, server.settings.metrics_token):
         raise OAuthError("access_denied", "Metrics are for the operator of this server.", 403)
-    return Response(server.metrics.text(), headers=NO_STORE | {"Content-Type": CONTENT_TYPE})
+    return Response(generate_latest(server.metrics.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 ENDPOINTS = [  # below the issuer's path
     ("/token", token.token, ["POST"]),
     ("/authorize", authorization.authorize, ["GET"]),
     ("/login", pages.login, ["POST"]),
-    ("/consent", pages.consent, ["GET", "POST"]),
+    ("/consent", pages.look, ["GET"]),
+    ("/consent", pages.decide, ["POST"]),
     ("/logout", pages.logout, ["POST"]),
     ("/account", pages.account, ["GET"]),
     ("/account/withdraw", pages.withdraw, ["POST"]),
     ("/register", registration.register, ["POST"]),
-    ("/introspect", introspection.introspect, ["POST"]),
-    ("/revoke", revocation.revoke, ["POST"]),
+    ("/introspect", tokens.introspect, ["POST"]),
+    ("/revoke", tokens.revoke, ["POST"]),
     ("/jwks", metadata.jwks, ["GET"]),
     ("/style.css", rendering.style, ["GET"]),
     ("/health", health, ["GET"]),
@@ -148,7 +140,7 @@ async def purge_for_ever(server: AuthServer) -> None:
     """Nothing stays of a flow after its tokens have expired. What goes wrong is said, and tried again later."""
     while True:
         try:
-            server.metrics.purged[()] += await server.store.ask(server.store.purge, time.time())
+            server.metrics.purged.inc(await server.store.ask(server.store.purge, time.time()))
             server.keys.purge()
         except (SQLAlchemyError, OSError) as problem:
             logging.getLogger("auth_server").error("purge: %s", type(problem).__name__)

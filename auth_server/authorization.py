@@ -7,14 +7,11 @@ from starlette.responses import Response
 
 from shared.audit import write_down
 
-from .browsers import ask_somebody, session_of
-from .consents import back_to_client, may_send_home
-from .context import server_of
-from .errors import OAuthError
-from .parameters import once_each
+from .browsers import ask_somebody, back_to_client, may_send_home, session_of
+from .context import OAuthError, server_of
+from .pages import next_page, sentences
+from .parameters import Known, find_client, if_silent, known_to, names_a_resource, once_each, registered_scope
 from .registration import LOOPBACK
-from .targets import Known, find_client, if_silent, known_to, names_a_resource, registered_scope
-from .views import next_page, sentences
 
 ASK_NAMES = """response_type client_id redirect_uri scope state resource
     code_challenge code_challenge_method prompt""".split()
@@ -61,8 +58,7 @@ async def authorize(request: Request) -> Response:
     server = server_of(request)
     pairs = request.query_params.multi_items()
     ask = once_each(pairs, ("client_id", "redirect_uri"))
-    client = await find_client(server, ask["client_id"]) if "client_id" in ask else None
-    known = await known_to(server, client)
+    known = await known_to(server, await find_client(server, ask.get("client_id", "")))
     for rule in SHOW_THE_USER:
         rule(ask, known)
     write_down(client=ask["client_id"])

@@ -1,4 +1,4 @@
-"""What a browser carries: its session, and for every page that it was shown a proof that it was shown to it."""
+"""A request waits for a person: in which browser, signed in as whom, and how what they allow travels home."""
 
 import hashlib
 import hmac
@@ -6,35 +6,33 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from .context import AuthServer, server_of
+from shared.audit import write_down
+
+from .context import AuthServer, OAuthError, server_of
 from .database import sha256
 from .directory import Session
-from .errors import OAuthError
+from .parameters import OFFLINE_ACCESS, Known
 from .rendering import ON_PAGES
 from .settings import Settings
-from .storage import Ask
-from .targets import Known
+from .storage import Ask, Grant
 
 ANSWERED = "This page has been answered already, or never was."
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A request that waits for a person, and the browser in which they look at it.
-
-    `asked`: the parameters of OAuth 2.1 §4.1.1; empty if they only want to see their account. `known` is what
-    the rules looked at, if it was looked up for this very request.
-    """
+    """A request that waits for a person, and the browser in which they look at it."""
 
     request: Request
     request_id: str
-    asked: dict[str, str]
+    asked: dict[str, str]  # the parameters of OAuth 2.1 §4.1.1; none if they only want to see their account
     session: Session | None
-    known: Known | None = None
+    known: Known | None = None  # what the rules looked at, if it was for this very request
 
     @property
     def server(self) -> AuthServer:
@@ -86,16 +84,17 @@ async def ask_somebody(
     return answer
 
 
-async def open_ask(request: Request, request_id: str) -> Waiting:
+async def open_ask(request: Request, answer: dict[str, str], of_a_client: bool = True) -> Waiting:
     """Raises `OAuthError` unless this browser was shown it, and nobody has answered."""
-    server = server_of(request)
-    ask = await server.store.ask(server.store.find_ask, request_id)
-    if ask is None:
+    store, request_id = server_of(request).store, answer.get("request", "")
+    ask = await store.ask(store.find_ask, request_id)
+    if ask is None or of_a_client and not ask.asked:
         raise OAuthError("invalid_request", ANSWERED)
     waiting = Waiting(request, request_id, ask.asked, await session_of(request))
-    shown_to = cookie_in(request, waiting.cookie)
     for rule in CONSENT_RULES:
-        rule(ask, shown_to)
+        rule(ask, cookie_in(request, waiting.cookie))
+    if ask.asked:
+        write_down(client=ask.asked["client_id"])
     return waiting
 
 
@@ -150,3 +149,101 @@ def full_name(settings: Settings, name: str) -> str:
 def go_to(settings: Settings, place: str) -> Response:
     """To another page of ours."""
     return RedirectResponse(settings.path + place, 303, ON_PAGES)
+
+
+# ── what is allowed ───────────────────────────────────────────────────────────────────────────────
+
+
+def told_apart(asked: dict[str, str]) -> bool:
+    """Any program on this computer can call itself like one that was allowed: OAuth 2.1 §7.3.1."""
+    return asked["redirect_uri"].startswith("https://") and not asked["client_id"].startswith("http://")
+
+
+def not_told_to_ask(asked: dict[str, str], allowed: list[str]) -> bool:
+    return "consent" not in asked.get("prompt", "").split(" ")  # OpenID Connect Core §3.1.2.1
+
+
+def allowed_before(asked: dict[str, str], allowed: list[str]) -> bool:
+    return set(asked["scope"].split(" ")) <= set(allowed)
+
+
+REMEMBERED = (told_apart,)  # which consents are kept, and count later
+HOME_AT_ONCE = (not_told_to_ask, allowed_before)  # who of those need not be asked the same again
+
+
+def stays_on_this_computer(asked: dict[str, str]) -> None:
+    """Nobody has signed in yet: a stranger's link must not use us to send people to a stranger's page."""
+    if not asked["redirect_uri"].startswith("http://"):  # which only a loopback host may have
+        host = urlsplit(asked["redirect_uri"]).netloc
+        why = f"It came from {host}, and ends here: we send nobody there who has not signed in."
+        raise OAuthError("access_denied", why)  # OAuth 2.1 §7.12.2
+
+
+BEFORE_SIGNING_IN = (stays_on_this_computer,)
+
+
+def back_to_client(settings: Settings, asked: dict[str, str], **answer: str) -> Response:
+    """Every answer to an authorization request says who sends it, and repeats `state` if there was one."""
+    if "error" in answer:
+        write_down(outcome="refused", reason=f"{answer['error']}: {answer['error_description']}")
+    answer |= {"iss": settings.issuer} | ({"state": asked["state"]} if "state" in asked else {})  # RFC 9207 §2
+    url = asked["redirect_uri"] + ("&" if "?" in asked["redirect_uri"] else "?") + urlencode(answer)
+    return RedirectResponse(url, 303, ON_PAGES)  # RFC 9700 §4.12
+
+
+def may_send_home(asked: dict[str, str]) -> None:
+    """Raises `OAuthError` if only those who have signed in may be sent there."""
+    for rule in BEFORE_SIGNING_IN:
+        rule(asked)
+
+
+async def need_not_ask(waiting: Waiting) -> bool:
+    """Whether this person has allowed this before, and a page would only tire them."""
+    asked, store = waiting.asked, waiting.server.store
+    if not is_remembered(asked):
+        return False
+    who = waiting.session.username, asked["client_id"], asked["resource"]
+    allowed = await store.ask(store.consent, *who)
+    return all(rule(asked, allowed) for rule in HOME_AT_ONCE)
+
+
+def is_remembered(asked: dict[str, str]) -> bool:
+    return all(rule(asked) for rule in REMEMBERED)
+
+
+async def allow(waiting: Waiting, scope: str) -> Response:
+    """One page, one answer: the code travels home. Raises `OAuthError` if somebody else was faster."""
+    server, asked, session = waiting.server, waiting.asked, waiting.session
+    settings, now, code = server.settings, time.time(), secrets.token_urlsafe(32)
+    write_down(who=session.username)
+    grant = Grant(
+        grant_id=secrets.token_urlsafe(16),
+        client_id=asked["client_id"],
+        subject=session.username,
+        resource=asked["resource"],
+        scope=scope,
+        auth_time=session.auth_time,
+        expires_at=now + settings.code_lifetime + settings.token_lifetime,  # of the last token, if nobody refreshes
+        offline=OFFLINE_ACCESS in scope.split() or OFFLINE_ACCESS not in asked["scope"].split(),
+    )
+    about = {"code": code, "redirect_uri": asked["redirect_uri"], "code_challenge": asked["code_challenge"]}
+    about |= {"expires_at": now + settings.code_lifetime}
+    if not await server.store.ask(server.store.answer_ask, waiting.request_id, grant, about, now, is_remembered(asked)):
+        raise OAuthError("invalid_request", ANSWERED)
+    return leave(waiting, back_to_client(settings, asked, code=code))
+
+
+async def deny(waiting: Waiting) -> Response:
+    """Somebody said no, which takes no password. Raises `OAuthError` if somebody else was faster."""
+    if waiting.session is None:
+        may_send_home(waiting.asked)
+    store = waiting.server.store
+    if not await store.ask(store.drop_ask, waiting.request_id):
+        raise OAuthError("invalid_request", ANSWERED)
+    no = {"error": "access_denied", "error_description": "the user did not allow it"}
+    return leave(waiting, back_to_client(waiting.server.settings, waiting.asked, **no))
+
+
+def leave(waiting: Waiting, onwards: Response) -> Response:
+    give(onwards, waiting.server.settings, waiting.cookie, "", 0)
+    return onwards

@@ -13,14 +13,12 @@ from starlette.requests import Request
 
 from shared.audit import write_down
 
-from .context import AuthServer, server_of
+from .context import AuthServer, OAuthError, server_of
 from .database import sha256
 from .directory import Resource
-from .errors import OAuthError
-from .parameters import is_short_text
+from .parameters import find_client, is_short_text
 from .registration import usable_keys
 from .storage import Client
-from .targets import find_client
 
 CREDENTIALS = ("client_id", "client_secret", "client_assertion", "client_assertion_type")
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -111,8 +109,7 @@ def way_shown(request: Request, ask: dict[str, str]) -> str:
 
 
 async def by_name(request: Request, ask: dict[str, str]) -> tuple[Client | None, bool]:
-    server, client_id = server_of(request), ask.get("client_id", "")
-    client = await find_client(server, client_id) if is_short_text(client_id) else None
+    client = await find_client(server_of(request), ask.get("client_id", ""))
     return client, client is not None
 
 
@@ -130,8 +127,7 @@ async def by_assertion(request: Request, ask: dict[str, str]) -> tuple[Client | 
         return None, False
     kind, issuer = ask.get("client_assertion_type", ""), server.settings.issuer
     assertion = Assertion(raw, kind, found["header"], found["payload"], issuer)
-    named = assertion.claims.get("sub")
-    client = await find_client(server, named) if is_short_text(named) else None
+    client = await find_client(server, assertion.claims.get("sub"))
     if client is None or not all(rule(assertion, client) for rule in ASSERTION_RULES):
         return client, False
     return client, all([await rule(assertion, client, server) for rule in ASSERTION_REPLAY_RULES])

@@ -14,10 +14,9 @@ from urllib.parse import unquote, urlsplit
 from shared.limits import Window
 from shared.operating import is_loopback
 
-from .errors import OAuthError
+from .context import OAuthError
 from .fetching import CannotFetch, Fetched, Fetcher
-from .parameters import is_short_text
-from .registration import GRANTS, REDIRECT_URI, usable_keys
+from .registration import REGISTRABLE, REGISTRATION_RULES, known_grants
 from .settings import Settings
 from .storage import Client
 
@@ -27,6 +26,7 @@ USUAL_AGE = 300  # seconds, for a document whose server says nothing about it
 LONGEST_AGE = 86_400  # seconds, whatever its server says
 MOST_KEPT = 1000  # documents
 FETCHES_PER_HOST = 30  # a minute, so that nobody uses us to flood somebody else
+SILENCE = {"token_endpoint_auth_method": "none", "client_name": ""}  # what it means; else as for whoever registers
 KEPT = ("client_name", "redirect_uris", "scope", "jwks", "token_endpoint_auth_method")  # what we use of a document
 
 
@@ -80,21 +80,9 @@ def names_itself(document: dict[str, Any], url: str) -> None:
         raise unusable("its client_id is not its own URL")  # CIMD §4.1
 
 
-def says_what_it_must(document: dict[str, Any], url: str) -> None:
-    """MCP asks for client_id, client_name and redirect_uris."""
-    lists = [document.get(name) for name in ("redirect_uris", "grant_types", "response_types")]
-    if not all(isinstance(texts, list) and len(texts) <= 10 and all(map(is_short_text, texts)) for texts in lists):
-        raise unusable("redirect_uris, grant_types and response_types must be short lists of text")
-    if not all(is_short_text(document.get(name, "")) for name in ("client_name", "scope")):
-        raise unusable("client_name and scope must be short text")
-    if not document.get("client_name", "").strip():
-        raise unusable("client_name is missing")
-
-
-def answers_go_to_safe_places(document: dict[str, Any], url: str) -> None:
-    uris = document["redirect_uris"]
-    if not uris or not all(re.fullmatch(REDIRECT_URI, uri) for uri in uris):
-        raise unusable("its redirect_uris must be https, or http on a loopback host")  # RFC 9700 §2.6
+def has_a_name(document: dict[str, Any], url: str) -> None:
+    if not str(document["client_name"]).strip():
+        raise unusable("client_name is missing")  # MCP asks for it
 
 
 def shares_no_secret(document: dict[str, Any], url: str) -> None:
@@ -104,26 +92,7 @@ def shares_no_secret(document: dict[str, Any], url: str) -> None:
         raise unusable("it must have no client_secret, and no method that takes one")  # CIMD §4.1
 
 
-def publishes_usable_keys(document: dict[str, Any], url: str) -> None:
-    """`jwks_uri` would be a second fetch; we ask for the keys themselves."""
-    signs = document["token_endpoint_auth_method"] == "private_key_jwt"
-    if signs and ("jwks_uri" in document or not usable_keys(document.get("jwks"))):
-        raise unusable("private_key_jwt takes jwks in the document: public keys with kid and alg")
-
-
-def asks_for_codes(document: dict[str, Any], url: str) -> None:
-    if "authorization_code" not in document["grant_types"] or "code" not in document["response_types"]:
-        raise unusable("only grant type authorization_code with response type code can be used here")
-
-
-DOCUMENT_RULES = (
-    names_itself,
-    says_what_it_must,
-    answers_go_to_safe_places,
-    shares_no_secret,
-    publishes_usable_keys,
-    asks_for_codes,
-)
+DOCUMENT_RULES = (names_itself, has_a_name, shares_no_secret)  # and those that hold for whoever registers
 
 
 def unusable(why: str) -> OAuthError:
@@ -140,14 +109,12 @@ class Documents:
         self.fetches = Window(FETCHES_PER_HOST)
 
     async def client(self, client_id: str) -> Client | None:
-        """The client that this URL describes; None if it cannot be a client's.
+        """The client that this URL describes, kept for as long as its server says; None if it cannot be a client's.
 
-        It is kept for as long as its server says; no error is. Raises `OAuthError`: invalid_client with the reason, or
-        temporarily_unavailable (503) if we fetch too much from its host.
+        Raises `OAuthError`: invalid_client with the reason, or 503 if we fetch too much from its host.
         """
-        if not self.settings.client_metadata_documents:
-            return None
-        if not all(rule(client_id, self.settings) for rule in URL_RULES):
+        on = self.settings.client_metadata_documents
+        if not on or not all(rule(client_id, self.settings) for rule in URL_RULES):
             return None
         client, good_until = self.kept.pop(client_id, (None, 0.0))
         if client is None or time.time() >= good_until:
@@ -179,13 +146,16 @@ def client_of(body: bytes, url: str) -> Client:
         found = None
     if not isinstance(found, dict):
         raise unusable("it is not a JSON object")
-    usual = {"token_endpoint_auth_method": "none", "grant_types": [GRANTS[0]], "response_types": ["code"]}
-    document = usual | found
+    document = REGISTRABLE | SILENCE | found
     for rule in DOCUMENT_RULES:
         rule(document, url)
-    registered = {name: document[name] for name in KEPT if name in document}
-    registered |= {"grant_types": [grant for grant in GRANTS if grant in document["grant_types"]]}
-    return Client(url, registered, kind="document")
+    try:
+        for rule in REGISTRATION_RULES:
+            rule(document | {"application_type": "native"})  # so that redirect_uris of both kinds may be among them
+    except OAuthError as no:
+        raise unusable(no.why) from None
+    registered = {name: document[name] for name in KEPT if name in SILENCE | found}
+    return Client(url, registered | {"grant_types": known_grants(document)}, kind="document")
 
 
 def age_limit(headers: dict[str, str]) -> float:

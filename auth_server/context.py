@@ -1,10 +1,11 @@
-"""What the endpoints share: made once by `app.create_app`, found in every request."""
+"""What the endpoints share: the server that they belong to, what an operator watches of it, and how they say no."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry, Counter
 from starlette.requests import Request
 
 from shared.audit import Trail
@@ -12,7 +13,6 @@ from shared.limits import Window
 
 from .database import Database
 from .directory import Directory
-from .errors import OAuthError
 from .settings import Settings
 from .storage import Store
 
@@ -20,7 +20,36 @@ if TYPE_CHECKING:
     from .accounts import Accounts
     from .client_documents import Documents
     from .keys import Keys
-    from .metrics import Metrics
+
+
+class OAuthError(Exception):
+    """An error a client is meant to read: `error` is for code, `why` for people. RFC 6749 §5.2.
+
+    `status` is the HTTP status. `retry_after`, in seconds, becomes a header if it is not 0.
+    """
+
+    def __init__(self, error: str, why: str, status: int = 400, retry_after: int = 0):
+        super().__init__(f"{error}: {why}")
+        self.error, self.why, self.status, self.retry_after = error, why, status, retry_after
+
+
+class Stopped(OAuthError):
+    """A request that gets no further than `guard`."""
+
+
+class Metrics:
+    """Of one server: two in one process count apart. Every name begins with `auth_server_`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self.counter("requests", "Answers, by endpoint and status", "endpoint", "status")
+        self.seconds = self.counter("request_seconds", "From request to answer, all together, by endpoint", "endpoint")
+        self.refused = self.counter("refused", "Refusals, by error code", "error")  # ours, never one that somebody sent
+        self.tokens = self.counter("tokens", "Access tokens made, by grant type", "grant_type")
+        self.purged = self.counter("purged_rows", "Expired rows that were deleted")
+
+    def counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(f"auth_server_{name}", says, labels, registry=self.registry)
 
 
 @dataclass

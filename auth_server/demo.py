@@ -1,7 +1,6 @@
 """For development on one computer: two people whose passwords everybody may read, and two resources."""
 
 import time
-from dataclasses import replace
 
 from shared.addresses import NEIGHBOUR, RESOURCE
 
@@ -15,10 +14,7 @@ SCOPES = {
     "mcp:exec:workflows:rebalance": "Rebalance a portfolio",
     "mcp:resources:customer-data": "Read customers, and all else that concerns them",
 }
-RESOURCES = (
-    Resource(RESOURCE, "Market mood", SCOPES),
-    Resource(NEIGHBOUR, "The market mood next door", SCOPES),
-)
+RESOURCES = {RESOURCE: "Market mood", NEIGHBOUR: "The market mood next door"}
 
 
 def furnish(directory: Directory, accounts: Accounts, secure: bool = False) -> None:
@@ -27,8 +23,7 @@ def furnish(directory: Directory, accounts: Accounts, secure: bool = False) -> N
     for username, password in PEOPLE.items():
         if directory.password_hash(username) is None:
             directory.put_person(username, accounts.hash(password), now)
-    for resource in RESOURCES:
-        if secure:
-            resource = replace(resource, resource=resource.resource.replace("http:", "https:", 1))
-        if resource.resource not in known:
-            directory.put_resource(resource, now)
+    for url, name in RESOURCES.items():
+        url = url.replace("http:", "https:", 1) if secure else url
+        if url not in known:
+            directory.put_resource(Resource(url, name, SCOPES), now)

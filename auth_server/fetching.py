@@ -21,7 +21,6 @@ Resolve = Callable[[str, int], list[str]]
 
 TIME_LIMIT = 5  # seconds, for everything together
 SIZE_LIMIT = 5 * 1024  # bytes; CIMD §6 advises 5 kB
-MOST_ADDRESSES = 4  # of one name that we try
 NAMES_AT_ONCE = 8  # being looked up
 SPECIAL = tuple(  # what some Pythons call global; RFC 6890 and its registries
     ipaddress.ip_network(one)
@@ -89,7 +88,7 @@ def checked(found: list[str], loopback_only: bool) -> list[str]:
     for rule in ADDRESS_RULES:
         if not all(rule(address, loopback_only) for address in addresses):
             raise CannotFetch("its host has an address that we do not go to")  # CIMD §6
-    return list(dict.fromkeys(map(str, addresses)))[:MOST_ADDRESSES]
+    return list(dict.fromkeys(map(str, addresses)))
 
 
 class Fetcher:
@@ -97,7 +96,7 @@ class Fetcher:
 
     def __init__(self, resolve: Resolve = look_up):
         self.resolve = resolve
-        self.limiter: anyio.CapacityLimiter | None = None  # made in the event loop that it is for
+        self.limiter = anyio.CapacityLimiter(NAMES_AT_ONCE)
 
     async def __call__(self, url: str, loopback_only: bool = False) -> Fetched:
         """`loopback_only`: it must be on this computer, and may then be http. Raises `CannotFetch`."""
@@ -132,7 +131,6 @@ class Fetcher:
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """A name server may take its time: not ours."""
-        self.limiter = self.limiter or anyio.CapacityLimiter(NAMES_AT_ONCE)
         return await anyio.to_thread.run_sync(
             self.resolve, host.strip("[]"), port, abandon_on_cancel=True, limiter=self.limiter
         )

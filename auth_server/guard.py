@@ -13,8 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.audit import record
 from shared.limits import Window
 
-from .context import AuthServer
-from .errors import Stopped
+from .context import AuthServer, Stopped
 from .refusals import refuse
 
 EVERYTHING_COUNTS = ("/register", "/authorize", "/account")  # where something is kept, even for honest people
@@ -51,20 +50,59 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self.endpoint(scope) in UNWATCHED:
             return await self.app(scope, receive, send)
-        visit = Visit(self, Request(scope), receive, send)
+        request, began = Request(scope), time.monotonic()
         record.set({})
+
+        async def receive_in_time() -> Message:
+            try:
+                async with asyncio.timeout(began + PATIENCE - time.monotonic()):
+                    return await receive()
+            except TimeoutError:
+                raise Stopped("invalid_request", f"send it all within {PATIENCE:g} seconds", 408) from None
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in ON_ALL.items():
+                    headers.setdefault(name, value)
+                self.decided(request, message["status"], began)
+            await send(message)
+
         try:
             not_endless(scope)
             for rule in REQUEST_RULES:
-                rule(visit.request, self)
+                rule(request, self)
         except Stopped as no:
-            return await refuse(visit.request, no)(scope, receive, visit.send_on)
-        visit.count(SUCCESS_IS_TAKEN_BACK + EVERYTHING_COUNTS)  # at once: a thousand guesses at once all come too early
+            return await refuse(request, no)(scope, receive, send_on)
+        self.count(request, SUCCESS_IS_TAKEN_BACK + EVERYTHING_COUNTS)  # now: of a thousand guesses at once all count
         try:
-            await self.app(scope, visit.receive_in_time, visit.send_on)
+            await self.app(scope, receive_in_time, send_on)
         except Exception:  # a bug of ours, which stays loud; but it was a decision too
-            visit.decided(500)
+            self.decided(request, 500, began)
             raise
+
+    def count(self, request: Request, endpoints: tuple[str, ...]) -> None:
+        if (endpoint := self.endpoint(request.scope)) in endpoints:
+            self.windows[endpoint].count(neighbourhood(request))
+
+    def decided(self, request: Request, status: int, began: float) -> None:
+        """One JSON object: when, what, with which outcome, and who, which client, why if it is known."""
+        endpoint, metrics = self.endpoint(request.scope), self.server.metrics
+        if status in FAILED:
+            self.count(request, FAILURES_COUNT)
+        elif endpoint in SUCCESS_IS_TAKEN_BACK:
+            self.windows[endpoint].take_back(neighbourhood(request))
+        metrics.requests.labels(endpoint, str(status)).inc()
+        metrics.seconds.labels(endpoint).inc(max(0.0, time.monotonic() - began))
+        if endpoint not in UNRECORDED:
+            about = {
+                "request": secrets.token_urlsafe(12),
+                "what": f"{request.method} {request.scope['path'][:200]}",
+                "from": address(request),
+                "outcome": "refused" if status >= 400 else "done",
+                "status": status,
+            }
+            self.server.trail.line(about | record.get({}))
 
     def endpoint(self, scope: Scope) -> str:
         """Its path below the issuer's; "other" if there is none here, whatever a stranger made up."""
@@ -122,55 +160,3 @@ def neighbourhood(request: Request) -> str:
         return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False)) if ":" in host else host
     except ValueError:
         return host
-
-
-class Visit:
-    """One request on its way."""
-
-    def __init__(self, guard: Guard, request: Request, receive: Receive, send: Send):
-        self.guard, self.request, self.receive, self.send = guard, request, receive, send
-        self.endpoint = guard.endpoint(request.scope)
-        self.began = time.monotonic()
-        self.over = False
-
-    def count(self, endpoints: tuple[str, ...]) -> None:
-        if self.endpoint in endpoints:
-            self.guard.windows[self.endpoint].count(neighbourhood(self.request))
-
-    async def receive_in_time(self) -> Message:
-        try:
-            async with asyncio.timeout(self.began + PATIENCE - time.monotonic()):
-                return await self.receive()
-        except TimeoutError:
-            raise Stopped("invalid_request", f"send it all within {PATIENCE:g} seconds", 408) from None
-
-    async def send_on(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in ON_ALL.items():
-                headers.setdefault(name, value)
-            self.decided(message["status"])
-        await self.send(message)
-
-    def decided(self, status: int) -> None:
-        """One JSON object: when, what, with which outcome, and who, which client, why if it is known."""
-        if self.over:
-            return
-        self.over = True
-        if status in FAILED:
-            self.count(FAILURES_COUNT)
-        elif self.endpoint in SUCCESS_IS_TAKEN_BACK:
-            self.guard.windows[self.endpoint].take_back(neighbourhood(self.request))
-        server = self.guard.server
-        server.metrics.requests[self.endpoint, str(status)] += 1
-        server.metrics.seconds[self.endpoint,] += max(0.0, time.monotonic() - self.began)
-        if self.endpoint in UNRECORDED:
-            return
-        about = {
-            "request": secrets.token_urlsafe(12),
-            "what": f"{self.request.method} {self.request.scope['path'][:200]}",
-            "from": address(self.request),
-            "outcome": "refused" if status >= 400 else "done",
-            "status": status,
-        }
-        server.trail.line(about | record.get({}))

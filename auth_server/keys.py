@@ -13,7 +13,7 @@ import re
 import secrets
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from shared.stop import Stop
 
+from .context import OAuthError
 from .directory import moment
-from .errors import OAuthError
 from .settings import ALGORITHMS, Settings
 
 NAME = re.compile(rf"([0-9a-f]{{16}})\.({'|'.join(ALGORITHMS)})\.([0-9]{{1,11}})\.pem")
@@ -55,10 +55,19 @@ class SigningKey:
 
     @cached_property
     def jwk(self) -> dict[str, str]:
-        """RFC 7517 §4, with its public members alone."""
-        found = (RSAAlgorithm if self.algorithm == "RS256" else ECAlgorithm).to_jwk(self.public, as_dict=True)
-        named = {name: found[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in found}
-        return named | {"use": "sig", "alg": self.algorithm, "kid": self.kid}
+        return jwk_of(self.public, self.kid)
+
+
+def jwk_of(public: object, kid: str) -> dict[str, str]:
+    """A public key, of ours or of a client: RFC 7517 §4. Raises `ValueError` if it is for neither RS256 nor ES256."""
+    if isinstance(public, rsa.RSAPublicKey):
+        algorithm, found = "RS256", RSAAlgorithm.to_jwk(public, as_dict=True)
+    elif isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):
+        algorithm, found = "ES256", ECAlgorithm.to_jwk(public, as_dict=True)
+    else:
+        raise ValueError("neither for RS256 nor for ES256")
+    found.pop("key_ops", None)
+    return found | {"use": "sig", "alg": algorithm, "kid": kid}
 
 
 class Keys:
@@ -75,15 +84,15 @@ class Keys:
         self.read()
         for algorithm in ALGORITHMS:
             if not self.of(algorithm):
-                self.add(algorithm, int(time.time()))
+                self.add(algorithm)
 
     def current(self, algorithm: str = "") -> SigningKey:
         """The key that signs now. Raises `OAuthError` (503) if somebody has taken them all away."""
         self.look()
-        found, now = self.of(algorithm or self.settings.signing_algorithm), time.time()
+        found = self.of(algorithm or self.settings.signing_algorithm)
         if not found:
             raise OAuthError("temporarily_unavailable", "There is no key to sign with.", 503)
-        return next((key for key in reversed(found) if key.signs_from <= now), found[0])
+        return next((key for key in reversed(found) if key.signs_from <= time.time()), found[0])
 
     def sign(self, claims: dict[str, Any], header: dict[str, Any]) -> str:
         """A JWS in its compact form. The header gets `alg` and `kid`."""
@@ -112,9 +121,10 @@ class Keys:
 
     def list(self) -> list[dict[str, str]]:
         """kid, algorithm, state (next, signs, old), signs_from and published_until (empty: no end yet)."""
-        now, found = time.time(), []
+        found = []
         for key in self.published():
-            state = "signs" if key == self.current(key.algorithm) else "next" if key.signs_from > now else "old"
+            state = "next" if key.signs_from > time.time() else "old"
+            state = "signs" if key == self.current(key.algorithm) else state
             about = {"kid": key.kid, "algorithm": key.algorithm, "state": state, "signs_from": moment(key.signs_from)}
             until = self.published_until(key)
             found.append(about | {"published_until": "" if until == float("inf") else moment(until)})
@@ -122,19 +132,23 @@ class Keys:
 
     def rotate(self, algorithm: str = "") -> list[str]:
         """A successor for each key, or for one: published at once, signing after `key_overlap`. Their `kid`s."""
-        begins = int(time.time()) + self.settings.key_overlap
-        return [self.add(name, begins).kid for name in ALGORITHMS if algorithm in ("", name)]
+        overlap = self.settings.key_overlap
+        return [self.add(name, overlap).kid for name in ALGORITHMS if algorithm in ("", name)]
 
     def retire(self, kid: str) -> None:
         """Nothing that this key has signed is good any longer, from now on. Raises `Stop` if there is no such key.
 
-        If it was the one that signs, another that is published already does; a new one if there is none.
+        If it was the one that signs, the next one does from now on.
         """
         key = self.public(kid)
         if key is None:
             raise Stop(f"There is no key {kid!r} here. `keys list` shows those that there are.")
-        if not [other for other in self.published() if other.algorithm == key.algorithm and other != key]:
-            self.add(key.algorithm, int(time.time()))
+        others = [other for other in self.published() if other.algorithm == key.algorithm and other != key]
+        if not others:
+            self.add(key.algorithm)
+        elif others[0].signs_from > time.time():
+            sooner = replace(others[0], signs_from=int(time.time()))
+            os.replace(self.folder / others[0].file_name, self.folder / sooner.file_name)
         self.delete(key)
 
     def purge(self) -> None:
@@ -144,7 +158,7 @@ class Keys:
 
     def delete(self, key: SigningKey) -> None:
         (self.folder / key.file_name).unlink(missing_ok=True)
-        self.keys = [other for other in self.keys if other != key]
+        self.read()
 
     def of(self, algorithm: str) -> list[SigningKey]:
         return [key for key in self.keys if key.algorithm == algorithm]
@@ -164,11 +178,11 @@ class Keys:
         found = [known.get(name) or load(self.folder / name) for name in names]
         self.keys = sorted((key for key in found if key), key=lambda key: (key.signs_from, key.kid))
 
-    def add(self, algorithm: str, signs_from: int) -> SigningKey:
-        made = (
-            ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else rsa.generate_private_key(65537, 2048)
-        )
-        key = SigningKey(secrets.token_hex(8), algorithm, signs_from, made)
+    def add(self, algorithm: str, wait: int = 0) -> SigningKey:
+        """A new one, which signs in so many seconds."""
+        is_rsa = algorithm == "RS256"
+        made = rsa.generate_private_key(65537, 2048) if is_rsa else ec.generate_private_key(ec.SECP256R1())
+        key = SigningKey(secrets.token_hex(8), algorithm, int(time.time()) + wait, made)
         unfinished = self.folder / f".{key.kid}"
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(made.private_bytes(*AS_PEM))
@@ -187,13 +201,14 @@ def load(path: Path) -> SigningKey | None:
         check_private(path)
         # our own key, in our own folder: to prove its primes once more takes longer than all else at the start
         private = serialization.load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+        key = SigningKey(kid, algorithm, int(signs_from), private)
+        if key.jwk["alg"] == algorithm:
+            return key
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):
-        private = None
-    if not isinstance(private, rsa.RSAPrivateKey if algorithm == "RS256" else ec.EllipticCurvePrivateKey):
-        raise Stop(f"The key {path} cannot be used. Restore it, or delete it: a new one is made at the next start.")
-    return SigningKey(kid, algorithm, int(signs_from), private)
+        pass
+    raise Stop(f"The key {path} cannot be used. Restore it, or delete it: a new one is made at the next start.")
 
 
 def check_private(path: Path) -> None:

@@ -1,15 +1,13 @@
 """What this server says of itself: its metadata, and the public halves of its keys. RFC 8414, RFC 7517."""
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .client_authentication import WAYS
-from .context import AuthServer, server_of
+from .context import server_of
+from .parameters import OFFLINE_ACCESS
 from .registration import all_scopes
 from .settings import ALGORITHMS, Settings
-from .targets import OFFLINE_ACCESS
 from .token import GRANT_TYPES
 
 CACHEABLE = {"Cache-Control": "public, max-age=3600"}
@@ -19,11 +17,8 @@ OPENID = "/.well-known/openid-configuration"
 
 
 async def server_metadata(request: Request) -> Response:
-    return JSONResponse(await about_us(server_of(request)), headers=CACHEABLE)
-
-
-async def about_us(server: AuthServer) -> dict[str, Any]:
     """RFC 8414 §2: what this server can do, and nothing that it cannot."""
+    server = server_of(request)
     settings, resources = server.settings, await server.directory.ask(server.directory.resources)
     issuer, methods = settings.issuer, list(WAYS)
     found = {
@@ -47,7 +42,8 @@ async def about_us(server: AuthServer) -> dict[str, Any]:
         "response_modes_supported": ["query"],
         "protected_resources": list(resources),  # RFC 9728 §4
     }
-    return found | ({"client_id_metadata_document_supported": True} if settings.client_metadata_documents else {})
+    found |= {"client_id_metadata_document_supported": True} if settings.client_metadata_documents else {}
+    return JSONResponse(found, headers=CACHEABLE)
 
 
 async def jwks(request: Request) -> Response:
@@ -58,8 +54,7 @@ async def jwks(request: Request) -> Response:
 def well_known(settings: Settings) -> list[str]:
     """Where MCP's clients look. For an issuer with a path that is three places, and a proxy may hand us only the last.
 
-    That one has the name of OpenID Connect's document, as RFC 8414 §5 foresees. Without a path we need not borrow the
-    name: we make no ID tokens, and every client asks for RFC 8414's document first.
+    We borrow OpenID Connect's name for it there alone (RFC 8414 §5): we make no ID tokens.
     """
     if not settings.path:
         return [SUFFIX]

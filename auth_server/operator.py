@@ -14,11 +14,11 @@ from shared.stop import Stop
 
 from .accounts import LONGEST, SHORTEST, Accounts
 from .directory import moment
-from .office import BadSettings, Office, at_the_office, config_option, load_settings, removing
-from .operator_clients import clients, resources
+from .office import Office, at_the_office, clients, config_option, json_option, load_settings, removing, resources
 from .settings import Settings
 from .tables import people
 
+PARTIES = {"client_id": "client", "subject": "user", "grant_id": "grant"}
 NOT_AS_ARGUMENTS = ("initial_access_token", "metrics_token", "database")  # others on this computer read arguments
 
 
@@ -26,12 +26,13 @@ class RunsByDefault(click.Group):
     """`python -m auth_server --demo` is `python -m auth_server run --demo`."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] != "--help"):
+        if not args or args[0].startswith("-") and args[0] != "--help" and not set(args) & set(self.commands):
             args = ["run", *args]
         return super().parse_args(context, args)
 
 
 @click.group(cls=RunsByDefault, context_settings={"max_content_width": 110})
+@json_option
 def auth_server() -> None:
     """An OAuth 2.1 authorization server for MCP servers.
 
@@ -42,8 +43,6 @@ def auth_server() -> None:
     python -m auth_server --demo
     python -m auth_server --config /etc/auth_server.toml
     python -m auth_server users add alice
-    python -m auth_server resources add https://mcp.example/mcp --scope "mcp:tools:echo=Use the echo"
-    python -m auth_server tokens revoke --user alice
     """
 
 
@@ -66,34 +65,28 @@ def run(config: Path | None, **named: Any) -> None:
     settings = load_settings(config, **named)
     from .app import create_app  # an operator who adds a user need not wait for it
 
-    serve(
-        create_app(settings),
-        settings.issuer,
-        listen=settings.listen,
-        certificate=Path(settings.certificate) if settings.certificate else None,
-        key=Path(settings.key) if settings.key else None,
-        proxies=settings.proxies,
-        name="auth_server",
-    )
+    certificate, key = (Path(file) if file else None for file in (settings.certificate, settings.key))
+    about = {"listen": settings.listen, "proxies": settings.proxies, "certificate": certificate, "key": key}
+    serve(create_app(settings), settings.issuer, name="auth_server", **about)
 
 
 @auth_server.group()
+@json_option
 def users() -> None:
     """The people who may sign in."""
 
 
 @users.command("add")
 @click.argument("username")
-@click.option("--password-stdin", is_flag=True, help="read the password from standard input, its first line")
 @at_the_office
-def add_user(here: Office, username: str, password_stdin: bool) -> None:
-    """Add somebody, or give them another password. It is asked for, and never an argument."""
+def add_user(here: Office, username: str) -> None:
+    """Add somebody, or give them another password: asked for or, without a terminal, a line of standard input."""
     if not (username.isprintable() and username == username.strip() and 0 < len(username) <= LONGEST):
         raise click.BadParameter(f"a name has 1 to {LONGEST} characters, none of them odd", param_hint="USERNAME")
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
+    if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
     if not SHORTEST <= len(password) <= LONGEST:
         raise Stop(f"A password has {SHORTEST} to {LONGEST} characters.")
     is_new = here.directory.put_person(username, Accounts(here.directory).hash(password), time.time())
@@ -108,6 +101,7 @@ def list_users(here: Office) -> None:
 
 
 @auth_server.group()
+@json_option
 def keys() -> None:
     """The keys that sign tokens. A running server notices within a second."""
 
@@ -136,12 +130,13 @@ def rotate_keys(here: Office) -> None:
 @click.argument("kid")
 @at_the_office
 def retire_key(here: Office, kid: str) -> None:
-    """Withdraw a key that somebody else may know. Its tokens are refused wherever its absence is noticed."""
+    """Withdraw a key that somebody else may know."""
     keys_at(here).retire(kid)
-    here.say({"retired": kid}, "What it signed is refused as soon as servers look again.")
+    here.say({"retired": kid}, "MCP servers refuse what it signed when they next read our keys: ours within 5 minutes.")
 
 
 @auth_server.group()
+@json_option
 def tokens() -> None:
     """What has been given out."""
 
@@ -152,11 +147,15 @@ def tokens() -> None:
 @click.option("--grant", "grant_id", help="whatever came of this one consent: a jti up to its dot")
 @at_the_office
 def revoke(here: Office, **named: str | None) -> None:
-    """End grants. Their refresh tokens work no more; access tokens are refused where the server is asked about them."""
+    """End grants: their refresh tokens, and their access tokens where this server is asked about them."""
     named = {name: value for name, value in named.items() if value}
     if not named:
         raise click.UsageError("Say whose: --client, --user or --grant.")
-    here.say({"ended": here.store.end_grants(time.time(), **named)})
+    known = {"client_id": here.store.client, "subject": here.directory.password_hash}
+    for name, value in named.items():
+        if not (here.store.was_given(**{name: value}) or name in known and known[name](value)):
+            raise Stop(f"There is no {PARTIES[name]} {value!r} here.")
+    here.say({"ended": here.store.end_grants(time.time(), **named)}, here.living_on)
 
 
 removing(users, people)
@@ -167,15 +166,10 @@ auth_server.add_command(resources)
 def main(args: list[str] | None = None) -> None:
     """Exit code 0 if it worked, 1 if it could not be done, 2 if it was asked for wrongly."""
     try:
-        auth_server.main(args, prog_name="python -m auth_server", standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as mistake:
-        mistake.show()
-        sys.exit(mistake.exit_code)
+        auth_server.main(args, prog_name="python -m auth_server")
     except Stop as stop:
         print(stop, file=sys.stderr)
-        sys.exit(2 if isinstance(stop, BadSettings) else 1)
+        sys.exit(1)
     except (SQLAlchemyError, OSError, ModuleNotFoundError) as error:  # the last: of the driver that a URL names
         print(f"The database cannot be used: {getattr(error, 'orig', None) or error}.", file=sys.stderr)
         sys.exit(2 if isinstance(error, ArgumentError | ModuleNotFoundError) else 1)

@@ -1,6 +1,7 @@
-"""Where people answer: sign in, look, decide, and later take it back."""
+"""Where people answer: sign in, look, decide, and later take it back. OAuth 2.1 §7.3, RFC 7591 §5."""
 
 import time
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,28 +12,111 @@ from shared.audit import write_down
 from shared.bodies import read_form
 
 from . import browsers
-from .browsers import Waiting, open_ask
-from .consents import allow, deny, leave
-from .context import AuthServer, server_of
+from .browsers import Waiting, allow, deny, leave, need_not_ask, open_ask
+from .context import AuthServer, OAuthError, server_of
+from .demo import PEOPLE
 from .directory import Resource
-from .errors import OAuthError
-from .parameters import once_each
+from .parameters import OFFLINE_ACCESS, Known, find_client, known_to, once_each
+from .registration import REGISTRABLE
 from .rendering import page
-from .views import OFFLINE, consent_page, login_page, name_of, next_page, sentences
+from .storage import Client
+
+KNOWN_FROM = {
+    "dynamic": "It registered itself; its name is not verified.",
+    "operator": "The operator of this server registered it.",
+    "document": "Its document is at {}; its name is not verified.",
+}
+LOCAL_PROGRAM = "This is a program on this computer: any of them could call itself so. Allow it only if you started it."
+LOCAL_DOCUMENTS = (
+    "This server believes documents on this very computer, a setting for development: "
+    "any program here could have published one."
+)
+
+# ── what is shown ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def next_page(waiting: Waiting) -> Response:
+    """What comes next for a request: to sign in, to decide, or home with what was allowed before."""
+    if waiting.session is None:
+        return await login_page(waiting)
+    if await need_not_ask(waiting):
+        return await allow(waiting, waiting.asked["scope"])
+    return await consent_page(waiting)
+
+
+async def login_page(waiting: Waiting, status: int = 200, problem: str = "") -> Response:
+    return page(
+        waiting.server.settings,
+        "login.html",
+        status,
+        request=waiting.request_id,
+        problem=problem,
+        client_name=name_of((await known_of(waiting)).client) if waiting.asked else "",
+        people=PEOPLE if waiting.server.settings.demo else {},
+    )
+
+
+async def consent_page(
+    waiting: Waiting, ticked: Collection[str] | None = None, problem: str = "", status: int = 200
+) -> Response:
+    """Who asks, for what, where the answer goes, and what of it nobody has verified."""
+    asked, known, settings = waiting.asked, await known_of(waiting), waiting.server.settings
+    resource, wanted, kind = known.resources[asked["resource"]], asked["scope"].split(), known.client.kind
+    warnings = [LOCAL_PROGRAM] if asked["redirect_uri"].startswith("http://") else []
+    warnings += [LOCAL_DOCUMENTS] if kind == "document" and settings.loopback_documents else []
+    return page(
+        settings,
+        "consent.html",
+        status,
+        request=waiting.request_id,
+        form=browsers.form_of(browsers.cookie_in(waiting.request, "session")),
+        problem=problem,
+        username=waiting.session.username,
+        client_name=name_of(known.client),
+        known_from=KNOWN_FROM[kind].format(urlsplit(asked["client_id"]).netloc),
+        warnings=warnings,
+        resource=resource,
+        redirect_host=urlsplit(asked["redirect_uri"]).netloc,
+        scopes={scope: words for scope, words in sentences(resource).items() if scope in wanted},
+        ticked=wanted if ticked is None else ticked,
+    )
+
+
+async def known_of(waiting: Waiting) -> Known:
+    """Raises `OAuthError` if an operator has removed the client or the resource meanwhile."""
+    if waiting.known:
+        return waiting.known
+    known = await known_to(waiting.server, await find_client(waiting.server, waiting.asked["client_id"]))
+    if known.client is None or waiting.asked["resource"] not in known.resources:
+        raise OAuthError("invalid_request", "What this page asks about is gone.")
+    return known
+
+
+def name_of(client: Client) -> str:
+    return client.registered.get("client_name", "").strip() or REGISTRABLE["client_name"]
+
+
+def sentences(resource: Resource) -> dict[str, str]:
+    """What each scope means, in the words of its resource."""
+    return resource.scopes | {OFFLINE_ACCESS: "Stay connected when you are away"}
+
+
+# ── what is answered ──────────────────────────────────────────────────────────────────────────────
 
 
 async def login(request: Request) -> Response:
     """Who they are. What they are asked afterwards is on another page."""
     server = server_of(request)
     answer = once_each(await read_form(request), ("request", "decision", "username", "password"))
-    waiting, username = await open_ask(request, answer.get("request", "")), answer.get("username", "")
-    if waiting.asked:
-        write_down(client=waiting.asked["client_id"])
-        if answer.get("decision") == "deny":
-            return await deny(waiting)
-    if not await knows_password(server, username, answer.get("password", "")):
-        write_down(reason="wrong password", **await who_if_known(server, username))
+    waiting, username = await open_ask(request, answer, of_a_client=False), answer.get("username", "")
+    if waiting.asked and answer.get("decision") == "deny":
+        return await deny(waiting)
+    server.guessed(f"password of {username}")  # before we look: of a thousand guesses at once all count
+    if not await server.accounts.check(username, answer.get("password", "")):
+        known = username.isprintable() and await server.directory.ask(server.directory.password_hash, username)
+        write_down(reason="wrong password", **({"who": username} if known else {}))  # if not, it may be a password
         return await login_page(waiting, 403, "This name and this password do not belong together.")
+    server.guesses.take_back(f"password of {username}")
     write_down(who=username)
     onwards = browsers.go_to(server.settings, f"/consent?request={waiting.request_id}" if waiting.asked else "/account")
     await browsers.begin_session(request, onwards, username)
@@ -41,39 +125,18 @@ async def login(request: Request) -> Response:
     return onwards
 
 
-async def knows_password(server: AuthServer, username: str, password: str) -> bool:
-    """Counted before we look, because a thousand guesses at once all come too early; whether the name exists or not."""
-    server.guessed(f"password of {username}")
-    right = await server.accounts.check(username, password)
-    if right:
-        server.guesses.take_back(f"password of {username}")
-    return right
-
-
-async def who_if_known(server: AuthServer, username: str) -> dict[str, str]:
-    """A name that nobody has may be a password in the wrong field."""
-    known = username.isprintable() and await server.directory.ask(server.directory.password_hash, username)
-    return {"who": username} if known else {}
-
-
-async def consent(request: Request) -> Response:
-    return await (decide if request.method == "POST" else look)(request)
-
-
 async def look(request: Request) -> Response:
     """The page once more: after signing in, or reloaded."""
-    asked = once_each(request.query_params.multi_items(), ("request",))
-    return await next_page(await open_question(request, asked))
+    return await next_page(await open_ask(request, once_each(request.query_params.multi_items(), ("request",))))
 
 
 async def decide(request: Request) -> Response:
     """The person has decided, and how much they allow."""
     pairs = await read_form(request)
     answer = once_each(pairs, ("request", "decision", "form"))
-    waiting = await open_question(request, answer)
-    wanted = waiting.asked["scope"].split()
-    ticked = [scope for scope in wanted if ("scope", scope) in pairs]  # what was asked, and no more
-    if answer.get("decision") != "allow" or not set(ticked) - set(OFFLINE):
+    waiting = await open_ask(request, answer)
+    ticked = [scope for scope in waiting.asked["scope"].split() if ("scope", scope) in pairs]  # asked for, and no more
+    if answer.get("decision") != "allow" or not set(ticked) - {OFFLINE_ACCESS}:
         return await deny(waiting)
     if waiting.session is None:
         return await login_page(waiting, 403, "Sign in first.")
@@ -84,23 +147,13 @@ async def decide(request: Request) -> Response:
     return await allow(waiting, " ".join(ticked))
 
 
-async def open_question(request: Request, answer: dict[str, str]) -> Waiting:
-    """A request of a client. Raises `OAuthError` as `open_ask` does, and for the account page's."""
-    waiting = await open_ask(request, answer.get("request", ""))
-    if not waiting.asked:
-        raise OAuthError("invalid_request", browsers.ANSWERED)
-    write_down(client=waiting.asked["client_id"])
-    return waiting
-
-
 async def logout(request: Request) -> Response:
     """Nobody is signed in here any more. With a request, its page asks who else there is."""
-    settings = server_of(request).settings
+    settings, place = server_of(request).settings, "/account"
     answer = once_each(await read_form(request), ("request", "form"))
-    onwards = browsers.go_to(settings, "/account")
     if "request" in answer:
-        waiting = await open_question(request, answer)
-        onwards = browsers.go_to(settings, f"/consent?request={waiting.request_id}")
+        place = f"/consent?request={(await open_ask(request, answer)).request_id}"
+    onwards = browsers.go_to(settings, place)
     if await browsers.session_of(request):
         browsers.check_form(request, answer)
         await browsers.end_session(request)
@@ -115,13 +168,9 @@ async def account(request: Request) -> Response:
         return await browsers.ask_somebody(request, {}, None, login_page)
     resources = await server.directory.ask(server.directory.resources)
     allowed = await server.directory.ask(server.directory.allowed_by, session.username, time.time())
-    return page(
-        server.settings,
-        "account.html",
-        form=browsers.form_of(browsers.cookie_in(request, "session")),
-        username=session.username,
-        consents=[await in_words(server, one, resources) for one in allowed],
-    )
+    consents = [await in_words(server, one, resources) for one in allowed]
+    form = browsers.form_of(browsers.cookie_in(request, "session"))
+    return page(server.settings, "account.html", form=form, username=session.username, consents=consents)
 
 
 async def withdraw(request: Request) -> Response:

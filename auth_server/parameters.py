@@ -1,8 +1,16 @@
-"""What was asked, made plain at the edge: after this every value is text, and there once."""
+"""What was asked, made plain at the edge; and by whom, for whose door: the rules that /authorize and /token share."""
 
+import hmac
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from .errors import OAuthError
+from starlette.requests import Request
+
+from .context import AuthServer, OAuthError
+from .directory import Resource
+from .storage import Client
+
+OFFLINE_ACCESS = "offline_access"  # not a right at any resource: the wish for a refresh token
 
 
 def once_each(pairs: list[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
@@ -20,6 +28,64 @@ def once_each(pairs: list[tuple[str, str]], names: Collection[str]) -> dict[str,
     return ask
 
 
+def shows_token(request: Request, wanted: str) -> bool:
+    """Whether this bearer token came along: RFC 6750 §2.1. Where none is wanted, none is right."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), wanted.encode())
+
+
 def is_short_text(value: object) -> bool:
     """Printable, and at most 2000 characters."""
     return isinstance(value, str) and value.isprintable() and len(value) <= 2000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the rules look at besides the request. `resources`: by identifier."""
+
+    client: Client | None
+    resources: dict[str, Resource]
+
+
+async def find_client(server: AuthServer, client_id: object) -> Client | None:
+    """Registered here, or described by the document at its URL. Raises `OAuthError` if that cannot be used."""
+    if not is_short_text(client_id):
+        return None
+    if client_id.startswith(("https://", "http://")):
+        return await server.documents.client(client_id)
+    return await server.store.ask(server.store.client, client_id)
+
+
+async def known_to(server: AuthServer, client: Client | None) -> Known:
+    """What the rules about a request of this client look at."""
+    return Known(client, await server.directory.ask(server.directory.resources))
+
+
+def names_a_resource(ask: dict[str, str], known: Known) -> None:
+    if ask.get("resource") not in known.resources:
+        raise OAuthError("invalid_target", "resource must name a server we make tokens for")  # RFC 8707 §2
+
+
+def registered_scope(ask: dict[str, str], known: Known) -> None:
+    refreshes = "refresh_token" in known.client.registered["grant_types"]
+    may = {*may_ask(ask, known)} | ({OFFLINE_ACCESS} if refreshes else set())
+    if not set(ask.get("scope", "").split(" ")) <= may:
+        raise OAuthError("invalid_scope", "scope must stay within what is registered")  # OAuth 2.1 §4.1.2.1
+
+
+def may_ask(ask: dict[str, str], known: Known) -> list[str]:
+    """What this client registered, as far as the resource knows it."""
+    registered = known.client.registered.get("scope")  # a document may name none: then the resource sets the limit
+    resource = known.resources.get(ask.get("resource", ""))
+    here = resource.scopes if resource else (registered or "").split()
+    return [scope for scope in here if registered is None or scope in registered.split()]
+
+
+def if_silent(ask: dict[str, str], known: Known) -> dict[str, str]:
+    """What an ask means that names no scope: all that this client may ask there. RFC 6749 §3.3."""
+    return {"scope": " ".join(may_ask(ask, known))} | ask
+
+
+def at_the_resource(scope: str) -> str:
+    """Without what is a matter between the client and us alone."""
+    return " ".join(name for name in scope.split() if name != OFFLINE_ACCESS)

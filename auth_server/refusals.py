@@ -9,8 +9,7 @@ from starlette.responses import JSONResponse, Response
 from shared.audit import write_down
 from shared.bodies import BadBody
 
-from .context import server_of
-from .errors import OAuthError, Stopped
+from .context import OAuthError, Stopped, server_of
 from .rendering import page
 
 PAGES = ("/authorize", "/login", "/consent", "/account", "/account/withdraw", "/logout")  # where a no is a page
@@ -20,14 +19,13 @@ def refuse(request: Request, no: OAuthError | BadBody) -> Response:
     """JSON for a program (RFC 6749 §5.2); for a person, who is sent nowhere, a page: OAuth 2.1 §4.1.2.1."""
     server, by_a_person = server_of(request), True
     write_down(reason=no.error if isinstance(no, Stopped) else f"{no.error}: {no.why}")
-    server.metrics.refused[no.error,] += 1
+    server.metrics.refused.labels(no.error).inc()
     if isinstance(no, Stopped):
         by_a_person = "text/html" in request.headers.get("accept", "")
     if by_a_person and request.url.path.removeprefix(server.settings.path) in PAGES:
         answer = page(server.settings, "refusal.html", no.status, error=no.error, why=no.why)
     else:
         answer = JSONResponse({"error": no.error, "error_description": no.why}, no.status)
-        answer.headers["Cache-Control"] = "no-store"
     if no.error == "invalid_token":
         answer.headers["WWW-Authenticate"] = 'Bearer realm="register", error="invalid_token"'  # RFC 6750 §3.1
     elif no.status == 401 and "authorization" in request.headers:

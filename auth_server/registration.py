@@ -1,6 +1,5 @@
 """Registration: a client says who it is and gets a name, on our terms. RFC 7591."""
 
-import hmac
 import re
 import secrets
 import time
@@ -13,14 +12,12 @@ from starlette.responses import JSONResponse, Response
 from shared.audit import write_down
 from shared.bodies import read_json
 
-from .context import AuthServer, server_of
+from .context import AuthServer, OAuthError, server_of
 from .database import sha256
 from .directory import Resource
-from .errors import OAuthError
-from .parameters import is_short_text
+from .parameters import OFFLINE_ACCESS, is_short_text, shows_token
 from .settings import ALGORITHMS
 from .storage import Client
-from .targets import OFFLINE_ACCESS
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic", "private_key_jwt")
 LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"  # and not localhost.evil.example
@@ -76,7 +73,7 @@ def one_key_source(metadata: dict[str, Any]) -> None:
 
 
 def code_grant(metadata: dict[str, Any]) -> None:
-    if "authorization_code" not in metadata["grant_types"] or metadata["response_types"] != ["code"]:
+    if "authorization_code" not in metadata["grant_types"] or "code" not in metadata["response_types"]:
         why = "only grant type authorization_code with response type code can be registered here"
         raise OAuthError("invalid_client_metadata", why)  # RFC 7591 §2.1
 
@@ -153,7 +150,7 @@ async def register(request: Request) -> Response:
     await server.store.ask(server.store.add_client, client, now, until)
     write_down(client=client.client_id)
     told_once = {"client_secret": secret, "client_secret_expires_at": 0} if secret else {}
-    return JSONResponse(client.registered | told_once, 201, {"Cache-Control": "no-store"})  # RFC 7591 §3.2.1
+    return JSONResponse(client.registered | told_once, 201)  # RFC 7591 §3.2.1
 
 
 def new_client(
@@ -169,24 +166,22 @@ def new_client(
     for_itself = "client_credentials" in grants and "authorization_code" not in grants
     for rule in MACHINE_RULES if for_itself else REGISTRATION_RULES:
         rule(metadata)
-    registered = kept(metadata, for_itself, known)
+    registered = {name: metadata[name] for name in REGISTRABLE}  # the rest is ignored, as the answer shows
+    registered |= {"client_id": secrets.token_urlsafe(16), "client_id_issued_at": int(time.time())}
+    registered |= {"grant_types": known_grants(metadata), "response_types": ["code"]}
+    registered |= {"grant_types": ["client_credentials"], "response_types": []} if for_itself else {}
+    wanted = metadata["scope"].split(" ")
+    registered |= {"scope": " ".join(scope for scope in (*known, OFFLINE_ACCESS) if scope in wanted)}
+    if metadata["token_endpoint_auth_method"] == "private_key_jwt":
+        keys = [{name: key[name] for name in PUBLIC_MEMBERS if name in key} for key in metadata["jwks"]["keys"]]
+        registered |= {"jwks": {"keys": keys}}
     secret = secrets.token_urlsafe(32) if registered["token_endpoint_auth_method"].startswith("client_secret") else ""
     kind = "operator" if by_the_operator else "dynamic"
     return Client(registered["client_id"], registered, sha256(secret) if secret else None, kind), secret
 
 
-def kept(metadata: dict[str, Any], for_itself: bool, scopes: list[str]) -> dict[str, Any]:
-    """What is registered of it; the rest is ignored, as the answer shows."""
-    client = {name: metadata[name] for name in REGISTRABLE}
-    client |= {"client_id": secrets.token_urlsafe(16), "client_id_issued_at": int(time.time())}
-    client |= {"grant_types": [grant for grant in GRANTS if grant in metadata["grant_types"]]}
-    client |= {"grant_types": ["client_credentials"], "response_types": []} if for_itself else {}
-    wanted = metadata["scope"].split(" ")
-    client |= {"scope": " ".join(scope for scope in (*scopes, OFFLINE_ACCESS) if scope in wanted)}
-    if client["token_endpoint_auth_method"] == "private_key_jwt":
-        keys = [{name: key[name] for name in PUBLIC_MEMBERS if name in key} for key in metadata["jwks"]["keys"]]
-        client |= {"jwks": {"keys": keys}}
-    return client
+def known_grants(metadata: dict[str, Any]) -> list[str]:
+    return [grant for grant in GRANTS if grant in metadata["grant_types"]]
 
 
 def all_scopes(resources: dict[str, Resource]) -> list[str]:
@@ -196,12 +191,10 @@ def all_scopes(resources: dict[str, Resource]) -> list[str]:
 
 def by_the_operator(request: Request, server: AuthServer) -> bool:
     """Whether they showed that they are. Raises `OAuthError` (401) if they must be, or say so and are not."""
-    wanted = server.settings.initial_access_token
     if len(request.headers.getlist("authorization")) > 1:
         raise OAuthError("invalid_request", "there is more than one Authorization header")
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if wanted and scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), wanted.encode()):
+    if shows_token(request, server.settings.initial_access_token):
         return True
-    if scheme or not server.settings.open_registration:
+    if "authorization" in request.headers or not server.settings.open_registration:
         raise OAuthError("invalid_token", "this is not the operator's initial access token", 401)  # RFC 7591 §3
     return False

@@ -4,9 +4,10 @@ A setting `code_lifetime` is `code_lifetime = 60` in the file and `AS_CODE_LIFET
 """
 
 import dataclasses
+import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,6 @@ class Settings:
     loopback_documents: bool = setting(False, "whether such a URL may be http on this computer; for development")
     metrics_token: str = setting("", "whoever shows it reads /metrics from elsewhere; empty: this computer alone does")
     demo: bool = setting(False, "alice, bob and the demo resources, with their passwords on the page; loopback only")
-    default_resource: str = setting("", "the resource of clients of 2025-03-26, which name none; empty: they must")
     signing_algorithm: str = setting("RS256", "with which of our two keys tokens are signed: RS256 or ES256")
     key_overlap: int = setting(300, "how long a new key is published before it signs")
     code_lifetime: int = setting(60, "of a code: at most 600, OAuth 2.1 §4.1.2")
@@ -81,10 +81,12 @@ class Settings:
         Raises `Stop` with one sentence per mistake, all of them at once.
         """
         mistakes: list[str] = []
-        told = {name: environ[f"AS_{name.upper()}"] for name in KINDS if f"AS_{name.upper()}" in environ}
+        ours = [name for name in environ if name.startswith("AS_") and name != "AS_PORT"]  # that is `shared.addresses`
+        told = {VARIABLES[name]: environ[name] for name in ours if name in VARIABLES}
         told = {name: from_text(KINDS[name], text) for name, text in told.items()}
         found = (read(file, mistakes) if file else {}) | told | named
-        mistakes += [f"There is no setting {name!r}." for name in set(found) - set(KINDS)]
+        mistakes += [no_such(name, VARIABLES) for name in ours if name not in VARIABLES]
+        mistakes += [no_such(name, KINDS) for name in found if name not in KINDS]
         wrong = [name for name in set(found) & set(KINDS) if type(found[name]) is not KINDS[name]]
         mistakes += [f"{name} must be {WANTED[KINDS[name]]}." for name in wrong]
         settings = dataclasses.replace(cls(), **{n: found[n] for n in set(found) & set(KINDS) - set(wrong)})
@@ -97,6 +99,7 @@ class Settings:
 
 
 KINDS = {about.name: type(about.default) for about in dataclasses.fields(Settings)}
+VARIABLES = {f"AS_{name.upper()}": name for name in KINDS}
 WANTED = {str: "text", int: "a whole number", bool: "true or false"}
 YES_OR_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -118,51 +121,52 @@ def from_text(kind: type, text: str) -> object:
     return int(text) if kind is int and re.fullmatch(r"[0-9]{1,9}", text) else text
 
 
-def issuer_is_a_place(settings: Settings) -> str:
+def no_such(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"There is no setting {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+
+
+def issuer_is_a_place(settings: Settings) -> str | None:
     if not re.fullmatch(r"https?://[^/?#@\s]+(/[^/?#\s]+)*", settings.issuer):
         return f"issuer {settings.issuer!r} must be a URL like https://as.example, and end without a slash."
-    return ""
 
 
-def http_stays_here(settings: Settings) -> str:
+def http_stays_here(settings: Settings) -> str | None:
     if not may_be_http(settings.issuer, ""):
         return f"issuer {settings.issuer!r} must be https: http is for this computer alone (OAuth 2.1 §1.5)."
     if settings.listen and not settings.secure and not is_loopback(urlsplit(f"//{settings.listen}").hostname or ""):
         return f"listen {settings.listen!r} lets others in without TLS: give an https issuer (OAuth 2.1 §1.5)."
-    return ""
 
 
-def demo_stays_here(settings: Settings) -> str:
+def demo_stays_here(settings: Settings) -> str | None:
     if settings.demo and not is_loopback(urlsplit(settings.issuer).hostname or ""):
         return "demo is for this computer alone: its passwords are on the page. Use an issuer on localhost."
-    return ""
 
 
-def https_comes_from_somewhere(settings: Settings) -> str:
+def https_comes_from_somewhere(settings: Settings) -> str | None:
     if bool(settings.certificate) != bool(settings.key) or settings.secure and not (settings.key or settings.proxies):
         return "An https issuer takes certificate and key, or proxies that speak TLS before this server."
-    return ""
 
 
-def known_algorithm(settings: Settings) -> str:
+def known_algorithm(settings: Settings) -> str | None:
     if settings.signing_algorithm not in ALGORITHMS:
         return f"signing_algorithm must be one of {', '.join(ALGORITHMS)}."
-    return ""
 
 
-def sensible_times(settings: Settings) -> str:
+def sensible_times(settings: Settings) -> str | None:
     if not 1 <= settings.code_lifetime <= 600:
         return "code_lifetime must be 1 to 600 seconds (OAuth 2.1 §4.1.2)."
     if settings.refresh_lifetime < settings.token_lifetime:
         return "refresh_lifetime must not be shorter than token_lifetime: what it came of would end before the token."
-    lasting = ("token_lifetime", "refresh_lifetime", "session_lifetime", "ask_lifetime", "purge_every", "rate_window")
-    wrong = [name for name in lasting if getattr(settings, name) < 1]
-    return f"{', '.join(wrong)} must be at least one second." if wrong else ""
+    for name, kind in KINDS.items():
+        if kind is int and name != "key_overlap" and getattr(settings, name) < 1:
+            return f"{name} must be at least 1."
 
 
-def secret_enough(settings: Settings) -> str:
-    names = [name for name in ("initial_access_token", "metrics_token") if 0 < len(getattr(settings, name)) < 22]
-    return f"{', '.join(names)} must have 22 characters or more: 128 bits." if names else ""
+def secret_enough(settings: Settings) -> str | None:
+    for name in ("initial_access_token", "metrics_token"):
+        if 0 < len(getattr(settings, name)) < 22:
+            return f"{name} must have 22 characters or more: 128 bits."
 
 
 SETTINGS_RULES = (

@@ -1,14 +1,15 @@
 """What clients have, were asked and were given. Every method is one transaction, and says what it takes and gives."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from . import tables
 from .database import Database, sha256
-from .statements import ASK, CLIENT, CLIENTS, CONSENT, DROP_ASK, FIRST_USE, GRANT, HELD, INTO, LIVES_ON, SEEN
-from .tables import EXPIRING, asks, clients, consents, grants, held, people, resources, seen
+from .tables import INTO, asks, clients, consents, grants, held, people, resources, seen
 
 A_DAY = 86_400  # seconds
 PARTY = {clients: "client_id", people: "subject", resources: "resource"}  # what a grant calls them
@@ -65,50 +66,45 @@ class Store:
     """All times are seconds since 1970. Codes, tokens and request ids come in clear and are stored as hashes."""
 
     def __init__(self, database: Database):
-        self.ask, self.transaction, self.look = database.ask, database.transaction, database.look
+        self.database, self.ask = database, database.ask
 
     def add_client(self, client: Client, now: float, keep_until: float | None) -> None:
-        with self.transaction() as db:
-            db.execute(INTO[clients], vars(client) | {"created_at": now, "keep_until": keep_until})
+        row = vars(client) | {"registered": json.dumps(client.registered), "created_at": now, "keep_until": keep_until}
+        self.database.change(INTO[clients], **row)
 
     def client(self, client_id: str) -> Client | None:
-        with self.look() as db:
-            row = db.execute(CLIENT, {"id": client_id}).first()
-        return Client(*row) if row else None
+        row = self.database.first(tables.CLIENT, id=client_id)
+        return client_in(row) if row else None
 
     def all_clients(self) -> list[tuple[Client, float]]:
         """Each with when it came."""
-        with self.look() as db:
-            rows = db.execute(CLIENTS.add_columns(clients.c.created_at).order_by("created_at"))
-            return [(Client(*row[:-1]), row[-1]) for row in rows]
+        with self.database.look() as db:
+            rows = db.execute(tables.CLIENTS.add_columns(clients.c.created_at).order_by("created_at"))
+            return [(client_in(row), row[-1]) for row in rows]
 
     def keep_client(self, client_id: str, keep_until: float) -> None:
-        with self.transaction() as db:
-            db.execute(update(clients).where(clients.c.client_id == client_id).values(keep_until=keep_until))
+        self.database.change(update(clients).where(clients.c.client_id == client_id).values(keep_until=keep_until))
 
     def remove(self, what: Table, name: str, now: float) -> bool:
         """Forget a client, a person or a resource: what was allowed to, by or at it ends. Whether there was one."""
         (key,) = what.primary_key
-        with self.transaction() as db:
+        with self.database.transaction() as db:
             end(db, now, **{PARTY[what]: name})
             return db.execute(delete(what).where(key == name)).rowcount == 1
 
     # ── authorization requests and consents ───────────────────────────────────────────────────────
 
     def add_ask(self, ask_id: str, asked: dict[str, str], browser: str, expires_at: float) -> None:
-        row = {"ask_hash": sha256(ask_id), "asked": asked, "browser_hash": sha256(browser), "expires_at": expires_at}
-        with self.transaction() as db:
-            db.execute(INTO[asks], row)
+        hashes = {"ask_hash": sha256(ask_id), "browser_hash": sha256(browser)}
+        self.database.change(INTO[asks], asked=json.dumps(asked), expires_at=expires_at, **hashes)
 
     def find_ask(self, ask_id: str) -> Ask | None:
-        with self.look() as db:
-            row = db.execute(ASK, {"hash": sha256(ask_id)}).first()
-        return Ask(*row) if row else None
+        row = self.database.first(tables.ASK, hash=sha256(ask_id))
+        return Ask(json.loads(row[0]), *row[1:]) if row else None
 
     def drop_ask(self, ask_id: str) -> bool:
         """Whether it was there: of two answers to one page only the first counts."""
-        with self.transaction() as db:
-            return db.execute(DROP_ASK, {"hash": sha256(ask_id)}).rowcount == 1
+        return self.database.change(tables.DROP_ASK, hash=sha256(ask_id)) == 1
 
     def answer_ask(self, ask_id: str, grant: Grant, code: dict[str, Any], now: float, remember: bool) -> bool:
         """A person said yes: the request goes, grant and code come, the consent is remembered; all or nothing.
@@ -117,8 +113,8 @@ class Store:
         """
         row = {"hash": sha256(code["code"]), "kind": "code", "grant_id": grant.grant_id}
         row |= {name: code[name] for name in ("redirect_uri", "code_challenge", "expires_at")}
-        with self.transaction() as db:
-            if db.execute(DROP_ASK, {"hash": sha256(ask_id)}).rowcount != 1:
+        with self.database.transaction() as db:
+            if db.execute(tables.DROP_ASK, {"hash": sha256(ask_id)}).rowcount != 1:
                 return False
             db.execute(INTO[grants], vars(grant))
             db.execute(INTO[held], row)
@@ -128,13 +124,12 @@ class Store:
 
     def consent(self, username: str, client_id: str, resource: str) -> list[str]:
         """The scopes that this person has allowed this client at this resource."""
-        with self.look() as db:
-            found = db.execute(CONSENT, {"who": username, "client": client_id, "where": resource}).scalar()
-        return found.split() if found else []
+        row = self.database.first(tables.CONSENT, who=username, client=client_id, where=resource)
+        return row[0].split() if row else []
 
     def withdraw(self, username: str, client_id: str, resource: str, now: float) -> bool:
         """The consent is forgotten, and whatever came of it works no more. Whether there was anything."""
-        with self.transaction() as db:
+        with self.database.transaction() as db:
             ended = end(db, now, subject=username, client_id=client_id, resource=resource)
             return bool(ended + forget_consent(db, username, client_id, resource))
 
@@ -142,52 +137,56 @@ class Store:
 
     def held(self, kind: str, secret: str) -> Held | None:
         """`kind`: code or refresh_token."""
-        with self.look() as db:
-            row = db.execute(HELD, {"kind": kind, "hash": sha256(secret)}).first()
+        row = self.database.first(tables.HELD, kind=kind, hash=sha256(secret))
         return Held(*row[:5], Grant(*row[5:])) if row else None
 
     def use(self, shown: Held, now: float, successor: str = "", expires_at: float = 0.0) -> bool:
         """Whether we are the first. If so, its successor, a refresh token, is there too when we return."""
-        with self.transaction() as db:
-            if db.execute(FIRST_USE, {"of": shown.hash, "now": now}).rowcount != 1:
+        with self.database.transaction() as db:
+            if db.execute(tables.FIRST_USE, {"of": shown.hash, "now": now}).rowcount != 1:
                 return False
             if successor:
                 row = {"hash": sha256(successor), "kind": "refresh_token", "grant_id": shown.grant.grant_id}
                 db.execute(INTO[held], row | {"expires_at": expires_at})
-                db.execute(LIVES_ON, {"id": shown.grant.grant_id, "until": expires_at})
+                db.execute(tables.LIVES_ON, {"id": shown.grant.grant_id, "until": expires_at})
         return True
 
     def grant(self, grant_id: str) -> Grant | None:
-        with self.look() as db:
-            row = db.execute(GRANT, {"id": grant_id}).first()
+        row = self.database.first(tables.GRANT, id=grant_id)
         return Grant(*row) if row else None
 
     def end_grants(self, now: float, **named: str) -> int:
         """By grant_id, client_id, subject or several of them: whatever came of them works no more. How many."""
-        with self.transaction() as db:
+        with self.database.transaction() as db:
             return end(db, now, **named)
+
+    def was_given(self, **named: str) -> bool:
+        """Whether there is a grant, ended or not, of this grant_id, client_id or subject."""
+        return self.database.first(select(grants.c.grant_id).filter_by(**named)) is not None
 
     def first_sight(self, kind: str, name: str, expires_at: float) -> bool:
         """Whether this was never shown, or ended, before. It has been now."""
         try:
-            with self.transaction() as db:
-                db.execute(INTO[seen], {"hash": sha256(f"{kind}\n{name}"), "expires_at": expires_at})
+            self.database.change(INTO[seen], hash=sha256(f"{kind}\n{name}"), expires_at=expires_at)
         except IntegrityError:
             return False
         return True
 
     def seen(self, kind: str, name: str) -> bool:
-        with self.look() as db:
-            return db.execute(SEEN, {"hash": sha256(f"{kind}\n{name}")}).first() is not None
+        return self.database.first(tables.SEEN, hash=sha256(f"{kind}\n{name}")) is not None
 
     def purge(self, now: float) -> int:
         """Forget what can be of no use to anybody any more; how many rows that were."""
-        gone = [delete(table).where(table.c.expires_at < now) for table in EXPIRING]
+        gone = [delete(table).where(table.c.expires_at < now) for table in tables.EXPIRING]
         gone.append(delete(clients).where(clients.c.keep_until < now))
         is_document = consents.c.client_id.like("http%://%")
         gone.append(delete(consents).where(~is_document, consents.c.client_id.not_in(select(clients.c.client_id))))
-        with self.transaction() as db:
+        with self.database.transaction() as db:
             return sum(db.execute(statement).rowcount for statement in gone)
+
+
+def client_in(row: tuple) -> Client:
+    return Client(row[0], json.loads(row[1]), *row[2:5])
 
 
 def end(db: Connection, now: float, **named: str) -> int:
@@ -200,10 +199,10 @@ def end(db: Connection, now: float, **named: str) -> int:
 def remember_consent(db: Connection, grant: Grant, now: float) -> None:
     """What was allowed before stays allowed; this is added."""
     one = {"username": grant.subject, "client_id": grant.client_id, "resource": grant.resource}
-    asked_for = dict(zip(("who", "client", "where"), one.values(), strict=True))
-    before = db.execute(CONSENT, asked_for).scalar() or ""
-    scope = " ".join(dict.fromkeys([*before.split(), *grant.scope.split()]))
-    forget_consent(db, *one.values())
+    row = db.execute(tables.CONSENT, {"who": grant.subject, "client": grant.client_id, "where": grant.resource}).first()
+    before = row[0].split() if row else []
+    forget_consent(db, **one)
+    scope = " ".join(dict.fromkeys([*before, *grant.scope.split()]))
     db.execute(INTO[consents], one | {"scope": scope, "given_at": now})
 
 

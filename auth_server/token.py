@@ -7,7 +7,6 @@ import re
 import secrets
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -17,22 +16,13 @@ from shared.audit import write_down
 from shared.bodies import read_form
 
 from .client_authentication import CREDENTIALS, authenticated_client
-from .context import AuthServer, server_of
-from .errors import OAuthError
-from .parameters import once_each
+from .context import AuthServer, OAuthError, server_of
+from .parameters import if_silent, known_to, names_a_resource, once_each, registered_scope
 from .storage import A_DAY, Client, Grant, Held
-from .targets import if_silent, known_to, names_a_resource, registered_scope
 from .tokens import mint
 
 GRANT_NAMES = (*CREDENTIALS, "grant_type", "code", "code_verifier", "redirect_uri", "resource")
 GRANT_NAMES += ("refresh_token", "scope")
-
-
-class UsedTwice(OAuthError):
-    """Something that works once was shown again, by its own client: the whole grant ends."""
-
-    def __init__(self, why: str):
-        super().__init__("invalid_grant", why)
 
 
 def not_ended(held: Held, ask: dict[str, str]) -> None:
@@ -80,17 +70,16 @@ REFRESH_RULES = (not_ended, still_fresh, same_resource, no_wider_scope)
 CLIENT_CREDENTIALS_RULES = (names_a_resource, registered_scope)
 
 
-def code_used_once(held: Held, ask: dict[str, str]) -> None:
-    """Two know this code and its verifier, and one of them is a thief: what it bought is worthless from now on."""
+def code_used_once(held: Held, ask: dict[str, str]) -> bool:
+    """If not, two know this code and its verifier, and one of them is a thief: OAuth 2.1 §4.1.3, §7.5.3."""
     if held.used_at is not None:
         for rule in CODE_RULES:
             rule(held, ask)  # a guess is not a replay: whoever cannot prove it ends nothing
-        raise UsedTwice("this code has been used")  # OAuth 2.1 §4.1.3, §7.5.3
+    return held.used_at is None
 
 
-def refresh_token_used_once(held: Held, ask: dict[str, str]) -> None:
-    if held.used_at is not None:
-        raise UsedTwice("this refresh token has been used")  # OAuth 2.1 §4.3.1
+def refresh_token_used_once(held: Held, ask: dict[str, str]) -> bool:
+    return held.used_at is None  # OAuth 2.1 §4.3.1
 
 
 CODE_REPLAY_RULES = (code_used_once,)
@@ -108,9 +97,11 @@ async def token(request: Request) -> Response:
     if ask["grant_type"] not in client.registered["grant_types"]:
         raise OAuthError("unauthorized_client", "this client did not register this grant type")  # OAuth 2.1 §3.2.4
     answer = await GRANT_TYPES[ask["grant_type"]](server, client, ask)
-    server.metrics.tokens[ask["grant_type"],] += 1
-    await keep(server, client)
-    return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+    server.metrics.tokens.labels(ask["grant_type"]).inc()
+    until = time.time() + server.settings.unused_client_lifetime
+    if client.keep_until is not None and client.keep_until < until - A_DAY:  # one in use is kept: noted once a day
+        await server.store.ask(server.store.keep_client, client.client_id, until)
+    return JSONResponse(answer)
 
 
 async def redeem_code(server: AuthServer, client: Client, ask: dict[str, str]) -> dict[str, Any]:
@@ -159,14 +150,11 @@ async def held_by(client: Client, server: AuthServer, kind: str, ask: dict[str, 
 
 
 async def first_use(server: AuthServer, rules: tuple, held: Held, ask: dict[str, str]) -> None:
-    """Raises `UsedTwice` if it is not, after everything that came of the grant has ended."""
-    try:
-        for rule in rules:
-            rule(held, ask)
-    except UsedTwice:
+    """Raises `OAuthError` if it is not, after everything that came of the grant has ended."""
+    if not all(rule(held, ask) for rule in rules):
         write_down(who=held.grant.subject, ended="all that came of this consent")
-        await server.store.ask(partial(server.store.end_grants, time.time(), grant_id=held.grant.grant_id))
-        raise
+        await server.store.ask(server.store.end_grants, time.time(), grant_id=held.grant.grant_id)
+        raise OAuthError("invalid_grant", "it has been used")
 
 
 async def tokens_for(
@@ -182,9 +170,7 @@ async def tokens_for(
     successor, until = answer.get("refresh_token", ""), now + server.settings.refresh_lifetime
     if await server.store.ask(server.store.use, held, now, successor, until):
         return answer
-    await first_use(
-        server, replay_rules, replace(held, used_at=now), ask
-    )  # twice at once, and the other one was faster
+    await first_use(server, replay_rules, replace(held, used_at=now), ask)  # somebody else was faster
     raise OAuthError("invalid_grant", "it has been used")
 
 
@@ -196,10 +182,3 @@ def answer_for(server: AuthServer, grant: Grant) -> dict[str, Any]:
         "expires_in": server.settings.token_lifetime,
         "scope": grant.scope,
     }
-
-
-async def keep(server: AuthServer, client: Client) -> None:
-    """A client in use is not forgotten. Written down once a day."""
-    until = time.time() + server.settings.unused_client_lifetime
-    if client.keep_until is not None and client.keep_until < until - A_DAY:
-        await server.store.ask(server.store.keep_client, client.client_id, until)

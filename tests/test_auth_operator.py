@@ -7,19 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from auth_server.accounts import Accounts
 from auth_server.database import Database
-from auth_server.directory import Directory, Session
+from auth_server.directory import Directory, Session, moment
 from auth_server.operator import NOT_AS_ARGUMENTS, auth_server, main
 from auth_server.settings import Settings
-from auth_server.storage import Grant, Store
+from auth_server.storage import Client, Grant, Store
+from shared.stop import Stop
 from tests.processes import Ran, environment, free_ports, until
 from tools.environment import ROOT
 
@@ -70,7 +76,7 @@ def answer(ran: Ran) -> object:
 
 def test_somebody_is_added_and_may_sign_in(do: Do, data: Path) -> None:
     assert do("users", "list").out == "None yet.\n"
-    assert do("users", "add", "carol", "--password-stdin", stdin=PASSWORD + "\n").out == "added: carol\n"
+    assert do("users", "add", "carol", stdin=PASSWORD + "\n").out == "added: carol\n"
     assert [one["username"] for one in answer(do("users", "list", "--json"))] == ["carol"]
     directory = directory_at(data)
     known = directory.password_hash("carol")
@@ -79,12 +85,22 @@ def test_somebody_is_added_and_may_sign_in(do: Do, data: Path) -> None:
     assert not Accounts(directory).verify(known, "another")
 
 
-def test_a_password_is_asked_for_twice_and_not_shown(data: Path) -> None:
+def test_a_password_is_asked_for_twice_and_not_shown(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
     ran = CliRunner().invoke(auth_server, ["users", "add", "carol"], input=f"{PASSWORD}\n{PASSWORD}\n")
     assert ran.exit_code == 0 and "added: carol" in ran.output
     assert PASSWORD not in ran.output
     twisted = CliRunner().invoke(auth_server, ["users", "add", "dave"], input=f"{PASSWORD}\nanother one\n")
     assert twisted.exit_code != 0 and directory_at(data).password_hash("dave") is None
+
+
+def test_without_a_terminal_a_line_of_input_is_the_password_and_nothing_is_asked(do: Do, data: Path) -> None:
+    ran = do("users", "add", "carol", stdin=f"{PASSWORD}\nanother line\n")
+    assert (ran.code, ran.out, ran.err) == (0, "added: carol\n", "")
+    directory = directory_at(data)
+    assert Accounts(directory).verify(directory.password_hash("carol"), PASSWORD)
+    nothing = do("users", "add", "dave", stdin="")
+    assert (nothing.code, nothing.out, nothing.err) == (1, "", "A password has 8 to 200 characters.\n")
 
 
 def test_no_option_takes_a_secret() -> None:
@@ -104,28 +120,28 @@ def commands(group: object) -> list:
 
 @pytest.mark.parametrize("password", ["", "1234567", "x" * 201])
 def test_a_password_too_short_or_too_long_is_a_sentence(do: Do, password: str) -> None:
-    ran = do("users", "add", "carol", "--password-stdin", stdin=password)
+    ran = do("users", "add", "carol", stdin=password)
     assert (ran.code, ran.err) == (1, "A password has 8 to 200 characters.\n")
 
 
 @pytest.mark.parametrize("name", ["", " carol", "car\nol", "c" * 201])
 def test_an_odd_name_is_a_mistake(do: Do, name: str) -> None:
-    ran = do("users", "add", name, "--password-stdin", stdin=PASSWORD)
+    ran = do("users", "add", name, stdin=PASSWORD)
     assert ran.code == 2 and "a name has 1 to 200 characters" in ran.err
 
 
 def test_somebody_who_is_there_gets_another_password(do: Do, data: Path) -> None:
-    do("users", "add", "carol", "--password-stdin", stdin=PASSWORD)
+    do("users", "add", "carol", stdin=PASSWORD)
     directory = directory_at(data)
     directory.add_session("session", Session("carol", 0, 9e9))
-    again = do("users", "add", "carol", "--password-stdin", stdin="another password")
+    again = do("users", "add", "carol", stdin="another password")
     assert again.out == "changed: carol\nThey have to sign in again.\n"
     assert directory.session("session", 1) is None, "wherever they were signed in, they are not any more"
     assert Accounts(directory).verify(directory.password_hash("carol"), "another password")
 
 
 def test_who_is_removed_takes_all_that_they_allowed_with_them(do: Do, data: Path) -> None:
-    do("users", "add", "carol", "--password-stdin", stdin=PASSWORD)
+    do("users", "add", "carol", stdin=PASSWORD)
     store = store_at(data)
     grant(store, "g", subject="carol")
     assert do("users", "remove", "carol").code == 0
@@ -140,13 +156,16 @@ def test_a_client_gets_its_secret_once(do: Do, data: Path) -> None:
     made = answer(do("clients", "add", "A web app", "--redirect-uri", "https://app.example/cb", "--json"))
     assert made["client_secret"]
     assert made["grant_types"] == ["authorization_code", "refresh_token"]
-    shown = answer(do("clients", "show", made["client_id"], "--json"))
-    assert shown == {name: value for name, value in made.items() if name != "client_secret"}
+    [shown] = answer(do("clients", "list", "--json"))
+    assert shown == {name: value for name, value in made.items() if name != "client_secret"} | {
+        "kind": "operator",
+        "since": shown["since"],
+    }
     assert made["client_secret"].encode() not in b"".join(path.read_bytes() for path in data.glob("auth_server.db*"))
-    listed = answer(do("clients", "list", "--json"))
-    assert [(one["client_id"], one["client_name"]) for one in listed] == [(made["client_id"], "A web app")]
+    _, listed = do("clients", "list").out.splitlines()
+    assert listed.startswith(made["client_id"]) and listed.endswith("A web app")
     assert do("clients", "remove", made["client_id"]).code == 0
-    assert do("clients", "show", made["client_id"]).code == 1
+    assert do("clients", "remove", made["client_id"]).code == 1
 
 
 def test_a_public_client_has_no_secret(do: Do) -> None:
@@ -162,16 +181,41 @@ def test_a_machine_has_one_grant_and_stays_within_its_scope(do: Do) -> None:
     assert made["scope"] == "mcp:tools:echo"
 
 
-def test_a_machine_can_bring_its_keys(do: Do, tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from jwt.algorithms import ECAlgorithm
-
-    public = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True)
-    (tmp_path / "jwks").write_text(json.dumps({"keys": [public | {"kid": "1", "alg": "ES256"}]}))
-    made = answer(do("clients", "add", "Job", "--machine", "--jwks", str(tmp_path / "jwks"), "--json"))
+@pytest.mark.parametrize(
+    ("make", "algorithm"),
+    [
+        (lambda: rsa.generate_private_key(65537, 2048), "RS256"),
+        (lambda: ec.generate_private_key(ec.SECP256R1()), "ES256"),
+    ],
+)
+def test_a_machine_can_bring_the_public_half_of_its_key(
+    do: Do, tmp_path: Path, make: Callable[[], Any], algorithm: str
+) -> None:
+    key, file = make(), tmp_path / "public.pem"
+    file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    made = answer(do("clients", "add", "Job", "--machine", "--public-key", str(file), "--json"))
     assert made["token_endpoint_auth_method"] == "private_key_jwt" and "client_secret" not in made
-    (tmp_path / "jwks").write_text("{")
-    assert "is not JSON" in do("clients", "add", "Job", "--machine", "--jwks", str(tmp_path / "jwks")).err
+    [jwk] = made["jwks"]["keys"]
+    assert jwk["alg"] == algorithm and jwk["kid"] and "d" not in jwk
+    jwt.decode(jwt.encode({"a": "b"}, key, algorithm), jwt.PyJWK(jwk))
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        b"",
+        b"nonsense",
+        ec.generate_private_key(ec.SECP384R1())
+        .public_key()
+        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    ],
+)
+def test_a_key_of_another_kind_is_a_sentence_and_says_how_to_make_one(do: Do, tmp_path: Path, pem: bytes) -> None:
+    (tmp_path / "key.pem").write_bytes(pem)
+    ran = do("clients", "add", "Job", "--machine", "--public-key", str(tmp_path / "key.pem"))
+    assert ran.code == 1 and "is no public key in PEM for RS256 or ES256" in ran.err
+    assert "openssl pkey -in FILE -pubout" in ran.err and "PRIVATE" not in ran.err
 
 
 @pytest.mark.parametrize(
@@ -190,11 +234,14 @@ def test_what_the_rules_refuse_an_operator_cannot_register_either(do: Do, words:
 
 
 def test_a_name_that_a_stranger_chose_does_not_move_the_cursor(do: Do, data: Path) -> None:
-    from auth_server.storage import Client
-
     store_at(data).add_client(Client("c", {"client_name": "\x1b[2J\nroot"}), 0, None)
     assert "\x1b" not in do("clients", "list").out
-    assert "\x1b" not in do("clients", "show", "c").out
+
+
+def test_a_name_may_begin_with_a_dash(do: Do, data: Path) -> None:
+    """One client_id in 64 does."""
+    store_at(data).add_client(Client("-c4Jq", {"client_name": "x"}), 0, None)
+    assert do("clients", "remove", "-c4Jq").out.startswith("removed: -c4Jq\n")
 
 
 def test_a_resource_keeps_its_credentials_until_it_gets_new_ones(do: Do, data: Path) -> None:
@@ -237,10 +284,22 @@ def test_keys_are_rotated_and_retired(do: Do) -> None:
     new = answer(do("keys", "rotate", "--json"))["new"]
     after = answer(do("keys", "list", "--json"))
     assert {one["kid"] for one in after} == {one["kid"] for one in before} | set(new)
-    assert "  next  " in do("keys", "list").out
-    assert do("keys", "retire", before[0]["kid"]).code == 0
+    listed = do("keys", "list").out.splitlines()
+    assert listed[0].split() == ["kid", "algorithm", "state", "signs_from", "published_until"]
+    assert {line.index("Z") for line in listed[1:]} == {listed[0].index("signs_from") + len("2026-01-01T00:00:00")}
+    assert sum("  next   " in line for line in listed) == 2
+    retired = do("keys", "retire", before[0]["kid"])
+    assert retired.code == 0 and "MCP servers refuse what it signed when they next read our keys" in retired.out
     assert before[0]["kid"] not in do("keys", "list").out
     assert do("keys", "retire", before[0]["kid"]).code == 1
+
+
+def test_whatever_signs_has_begun(do: Do) -> None:
+    first = {one["algorithm"]: one["kid"] for one in answer(do("keys", "list", "--json"))}["RS256"]
+    do("keys", "rotate")
+    do("keys", "retire", first)
+    [one] = [one for one in answer(do("keys", "list", "--json")) if one["algorithm"] == "RS256"]
+    assert one["state"] == "signs" and one["signs_from"] <= moment(time.time()) and one["kid"] != first
 
 
 def grant(store: Store, grant_id: str, subject: str = "alice", client_id: str = "c") -> None:
@@ -258,9 +317,31 @@ def test_what_was_given_is_taken_back_by_person_client_or_grant(do: Do, data: Pa
     assert answer(do("tokens", "revoke", "--user", "alice", "--client", "c", "--json")) == {"ended": 1}
     assert answer(do("tokens", "revoke", "--client", "c", "--json")) == {"ended": 1}
     assert answer(do("tokens", "revoke", "--grant", "2", "--json")) == {"ended": 1}
+    directory_at(data).put_person("alice", "a hash", 0)
     assert answer(do("tokens", "revoke", "--user", "alice", "--json")) == {"ended": 0}
+    assert answer(do("tokens", "revoke", "--client", "c", "--json")) == {"ended": 0}, "known by what it once had"
     assert [bool(store.grant(name).revoked_at) for name in "1234"] == [True, True, True, False]
     assert do("tokens", "revoke").code == 2, "it must be said whose"
+
+
+@pytest.mark.parametrize(("option", "what"), [("--user", "user"), ("--client", "client"), ("--grant", "grant")])
+def test_who_is_not_there_has_nothing_to_take_back(do: Do, option: str, what: str) -> None:
+    ran = do("tokens", "revoke", option, "alcie")
+    assert (ran.code, ran.out, ran.err) == (1, "", f"There is no {what} 'alcie' here.\n")
+
+
+def test_who_takes_something_back_learns_how_long_it_lives_on(do: Do, data: Path) -> None:
+    do("users", "add", "alice", stdin=PASSWORD)
+    note = "Access tokens that a resource server checks by itself live on: 600 seconds at most.\n"
+    assert do("tokens", "revoke", "--user", "alice").out == "ended: 0\n" + note
+    assert do("users", "remove", "alice").out == "removed: alice\n" + note
+
+
+@pytest.mark.parametrize(
+    "words", [("--json", "users", "list"), ("users", "--json", "list"), ("users", "list", "--json")]
+)
+def test_json_may_be_asked_for_anywhere(do: Do, words: tuple[str, ...]) -> None:
+    assert answer(do(*words)) == []
 
 
 # ── settings ──────────────────────────────────────────────────────────────────────────────────────
@@ -278,6 +359,14 @@ def test_every_mistake_in_the_settings_is_a_sentence(do: Do, monkeypatch: pytest
         "issuer 'http://as.example' must be https: http is for this computer alone (OAuth 2.1 §1.5).",
         "token_lifetime must be a whole number.",
     ]
+
+
+def test_a_variable_that_is_misspelt_is_not_ignored(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AS_TOKEN_LIFETME", "60")
+    monkeypatch.setenv("AS_PORT", "9801")
+    ran = do("users", "list")
+    wanted = "There is no setting 'AS_TOKEN_LIFETME'. Did you mean 'AS_TOKEN_LIFETIME'?\n"
+    assert (ran.code, ran.out, ran.err) == (2, "", wanted)
 
 
 @pytest.mark.parametrize("words", [("--config", "nowhere.toml"), ("run", "--config", "nowhere.toml")])
@@ -321,7 +410,7 @@ def test_it_runs_takes_orders_meanwhile_and_ends_quietly(data: Path) -> None:
         once_more = subprocess.run([*command, "--demo"], cwd=ROOT, env=surroundings, timeout=30, **pipes)
         assert once_more.returncode == 1
         assert once_more.stderr.splitlines()[-1].startswith(f"Port {port} is taken by another program")
-        words = [*command, "users", "add", "carol", "--password-stdin"]
+        words = [*command, "users", "add", "carol"]
         added = subprocess.run(words, input=PASSWORD, cwd=ROOT, env=surroundings, timeout=30, **pipes)
         assert added.stdout == "added: carol\n"
         listed = subprocess.run([*command, "users", "list", "--json"], cwd=ROOT, env=surroundings, timeout=30, **pipes)
@@ -345,6 +434,12 @@ def test_a_scope_that_no_resource_has_is_a_typo(do: Do) -> None:
     ran = do("clients", "add", "Job", "--machine", "--scope", "mcp:tools:ecko")
     assert (ran.code, ran.err) == (1, "No resource has the scope mcp:tools:ecko. There are: mcp:tools:echo.\n")
     assert answer(do("clients", "list", "--json")) == []
+
+
+@pytest.mark.parametrize("name", ["failures_per_window", "requests_per_window", "purge_every", "session_lifetime"])
+def test_never_and_not_at_all_are_no_settings(name: str) -> None:
+    with pytest.raises(Stop, match=f"{name} must be at least 1."):
+        Settings.load({f"AS_{name.upper()}": "0"})
 
 
 def test_what_everybody_knows_the_passwords_of_lives_apart() -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from starlette.testclient import TestClient
 
 from attacks.loaded import cheap_keys
-from auth_server import accounts, browsers, consents
+from auth_server import accounts, browsers
 from auth_server import app as finished
 from auth_server.client_documents import Documents
 from auth_server.context import AuthServer
@@ -519,7 +519,7 @@ def test_nobody_guesses_a_password_for_long_whether_the_name_exists_or_not(desk:
 def test_a_rule_that_is_taken_out_no_longer_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tuples are the policy: they are read when a request comes."""
     client = desk.client(NATIVE)
-    monkeypatch.setattr(consents, "REMEMBERED", ())
+    monkeypatch.setattr(browsers, "REMEMBERED", ())
     desk.allow(desk.consent_page(client))
     assert "code" in answer_in(desk.open(client))
 

@@ -528,7 +528,7 @@ def test_it_is_not_ready_without_its_database(house: House) -> None:
     def away(*_: object, **__: object) -> None:
         raise OperationalError("SELECT secret", {}, Exception("gone"))
 
-    house.server.database.look = house.store.look = house.server.directory.look = away
+    house.server.database.look = away
     assert house.auth.get("/ready").json()["problems"] == ["the database does not answer"]
     answer = house.auth.post("/revoke", data={"token": "x", "client_id": client_id})
     refused(answer, "temporarily_unavailable", 503)

@@ -14,7 +14,7 @@ import trustme
 from attacks.site import Site
 from auth_server import client_documents, fetching
 from auth_server.client_documents import Documents, age_limit
-from auth_server.errors import OAuthError
+from auth_server.context import OAuthError
 from auth_server.fetching import CannotFetch, Fetched, Fetcher, checked
 from auth_server.settings import Settings
 from auth_server.storage import Client
@@ -276,19 +276,19 @@ RSA_KEY = {"kty": "oct", "kid": "1", "alg": "HS256", "k": "c2VjcmV0"}
     [
         ({"client_id": "https://app.example/other.json"}, "not its own URL"),
         ({"client_id": None}, "not its own URL"),
-        ({"redirect_uris": None}, "short lists"),
-        ({"redirect_uris": "http://127.0.0.1/callback"}, "short lists"),
-        ({"redirect_uris": [1]}, "short lists"),
-        ({"redirect_uris": ["https://a.example/"] * 11}, "short lists"),
-        ({"redirect_uris": []}, "redirect_uris must be https"),
-        ({"redirect_uris": ["http://evil.example/cb"]}, "redirect_uris must be https"),
-        ({"redirect_uris": ["https://app.example/cb#x"]}, "redirect_uris must be https"),
-        ({"redirect_uris": ["javascript:alert(1)"]}, "redirect_uris must be https"),
-        ({"client_name": None}, "short text"),
+        ({"redirect_uris": None}, "short list"),
+        ({"redirect_uris": "http://127.0.0.1/callback"}, "short list"),
+        ({"redirect_uris": [1]}, "short list"),
+        ({"redirect_uris": ["https://a.example/"] * 11}, "short list"),
+        ({"redirect_uris": []}, "redirect_uris: https"),
+        ({"redirect_uris": ["http://evil.example/cb"]}, "redirect_uris: https"),
+        ({"redirect_uris": ["https://app.example/cb#x"]}, "redirect_uris: https"),
+        ({"redirect_uris": ["javascript:alert(1)"]}, "redirect_uris: https"),
+        ({"client_name": None}, "printable text"),
         ({"client_name": " "}, "client_name is missing"),
-        ({"client_name": "a" * 3000}, "short text"),
-        ({"client_name": "\x1b[31mred"}, "short text"),
-        ({"scope": ["mcp:tools:sentiment"]}, "short text"),
+        ({"client_name": "a" * 3000}, "printable text"),
+        ({"client_name": "\x1b[31mred"}, "printable text"),
+        ({"scope": ["mcp:tools:sentiment"]}, "printable text"),
         ({"client_secret": "known to all"}, "no client_secret"),
         ({"client_secret_expires_at": 0}, "no client_secret"),
         ({"token_endpoint_auth_method": "client_secret_basic"}, "no client_secret"),
@@ -298,7 +298,7 @@ RSA_KEY = {"kty": "oct", "kid": "1", "alg": "HS256", "k": "c2VjcmV0"}
         ({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example/jwks"}, "public keys"),
         ({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [RSA_KEY]}}, "public keys"),
         ({"grant_types": ["client_credentials"]}, "only grant type authorization_code"),
-        ({"grant_types": None}, "short lists"),
+        ({"grant_types": None}, "short list"),
         ({"response_types": ["token"]}, "only grant type authorization_code"),
     ],
 )
@@ -409,11 +409,8 @@ ODD_URL = {
 }
 ODD_DOCUMENT = {
     "names_itself": {"client_id": "https://app.example/other.json"},
-    "says_what_it_must": {"client_name": ""},
-    "answers_go_to_safe_places": {"redirect_uris": ["http://evil.example/cb"]},
+    "has_a_name": {"client_name": ""},
     "shares_no_secret": {"token_endpoint_auth_method": "client_secret_basic"},
-    "publishes_usable_keys": {"token_endpoint_auth_method": "private_key_jwt"},
-    "asks_for_codes": {"response_types": ["token"]},
 }
 ODD_ANSWER = {
     "plain_success": (404, {"content-type": "application/json"}),

@@ -19,7 +19,8 @@ ALLOWED = {
     | {"prometheus_client", "shared", "sqlalchemy", "starlette"},
     "mcp_server": {"anyio", "click", "cryptography", "httpx2", "jwt", "mcp"}
     | {"prometheus_client", "pydantic_core", "shared", "starlette"},
-    "client": {"anyio", "click", "cryptography", "httpx2", "keyring", "mcp", "pydantic", "shared"},
+    "client": {"anyio", "click", "filelock", "httpx2", "jwt", "keyring", "mcp", "pydantic", "shared", "starlette"}
+    | {"uvicorn"},
 }
 
 

@@ -94,7 +94,7 @@ class FinishedWorld(Finished):
 
     def pending(self) -> list[dict]:
         with self.auth_server.server.database.look() as db:
-            return list(db.execute(select(tables.asks.c.asked)).scalars())
+            return list(map(json.loads, db.execute(select(tables.asks.c.asked)).scalars()))
 
     def forget(self) -> None:
         self.auth_server.server.store.purge(self.clock.time())
