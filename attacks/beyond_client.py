@@ -41,7 +41,13 @@ INSIDE = (
     "https://127.0.0.2",
     "https://10.0.0.1",
     "https://169.254.169.254",
+    "https://2130706433",
+    "https://127.1",
+    "https://0",
+    "https://localhost.",
+    "https://%6cocalhost",
 )
+LAN = "https://192.168.1.7/mcp"  # one that is in our own network
 
 
 def far_net(**changes: object) -> Net:
@@ -81,7 +87,15 @@ def points_inside(world: World) -> Verdict:
     finished(world)
     if words := walk_far(world, far_net()):
         return otherwise(f"not even the honest one: {words}")
-    return worst(*(verdict for address in INSIDE for verdict in led_home(world, address)))
+    return worst(closer(world), *(verdict for address in INSIDE for verdict in led_home(world, address)))
+
+
+def closer(world: World) -> Verdict:
+    """From our own network to this computer is a way inside too."""
+    challenge = {"WWW-Authenticate": 'Bearer resource_metadata="http://localhost:6379/prm"'}
+    net = Net(LAN).at(LAN, {}, 401, **challenge)
+    words = ended(lambda: programs_client.walk_to(LAN, world, net, []))
+    return got_in("went to localhost") if "http://localhost:6379/prm" in net.urls() else stopped_with(words)
 
 
 def led_home(world: World, address: str) -> Iterator[Verdict]:
@@ -101,7 +115,7 @@ def odd_tokens(world: World) -> Verdict:
     finished(world)
     odd = [{"access_token": token} for token in (None, "", 5, ["a-token"], "a\r\nX-Admin: yes", "a token", "tokén")]
     odd += [{"token_type": kind} for kind in (None, "", "DPoP", "mac", 5, ["Bearer"])]
-    odd += [{"expires_in": value} for value in ("600", "soon", True, 6.5, 1e300, [], {})]
+    odd += [{"expires_in": value} for value in ("600", "soon", True, 6.5, 1e300, 10**400, [], {})]
     odd += [{name: value} for name in ("scope", "refresh_token") for value in ([SECRET], {"x": SECRET}, 5)]
     return worst(*(never_shown(world, changes) for changes in odd))
 

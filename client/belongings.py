@@ -20,6 +20,7 @@ class Belongings:
         self._server = ("server", self.server, self.who)
         self.issuer: str = options.issuer if self.who else store.read(*self._server).get("issuer", "")
         self.revocation_endpoint: str | None = None
+        self.client: dict = {}  # the registration in use
         name = hashlib.sha256(f"{self.server} {self.who}".encode()).hexdigest()[:16]
         self.lock_path = store.folder / f"turn-{name}.lock"  # for all processes that use the same tokens
 
@@ -29,7 +30,7 @@ class Belongings:
 
     def kept(self) -> dict:
         """The record: `tokens` (the answer of the token endpoint), `expires_at` (seconds since 1970, or None),
-        `revocation_endpoint`. Empty if there is none."""
+        `revocation_endpoint`, `client` (whose they are). Empty if there is none."""
         return self.store.read(*self._tokens)
 
     async def get_tokens(self) -> OAuthToken | None:
@@ -43,6 +44,7 @@ class Belongings:
             "tokens": tokens.model_dump(exclude_none=True),
             "expires_at": None if tokens.expires_in is None else time.time() + tokens.expires_in,
             "revocation_endpoint": self.revocation_endpoint,
+            "client": {} if self.who else self.client,
         }
         self.store.write(*self._tokens, value=record)
         self.store.change(*self._server, issuer=self.issuer)
@@ -50,18 +52,22 @@ class Belongings:
     def forget_tokens(self) -> None:
         self.store.write(*self._tokens, value={})
 
+    def _registration(self) -> dict:
+        """That of our tokens, which nobody else can renew; else the last. Another run may have made one since."""
+        return self.kept().get("client") or self.store.read("registration", self.issuer)
+
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        found = self.store.read("registration", self.issuer)
-        return OAuthClientInformationFull.model_validate(found) if found else None
+        self.client = self._registration()
+        return OAuthClientInformationFull.model_validate(self.client) if self.client else None
 
     async def set_client_info(self, client_info: OAuthClientInformationFull, configured: bool = False) -> None:
-        value = client_info.model_dump(mode="json", exclude_none=True) | {"configured": configured}
-        self.store.write("registration", self.issuer, value=value)
+        self.client = client_info.model_dump(mode="json", exclude_none=True) | {"configured": configured}
+        self.store.write("registration", self.issuer, value=self.client)
 
     @property
     def configured(self) -> bool:
         """Whether somebody gave us the credentials for `issuer`, so that we cannot just make new ones."""
-        return self.store.read("registration", self.issuer).get("configured") is True
+        return self._registration().get("configured") is True
 
     def forget_client(self) -> None:
         """The tokens came of the registration, and go with it."""

@@ -89,7 +89,7 @@ def perform(name: str, said: dict[str, Any], as_json: bool, words: dict[str, Any
     from .storage import open_store
 
     try:
-        json.dumps(words, ensure_ascii=False).encode()
+        json.dumps([said, words], ensure_ascii=False, default=repr).encode()
         nobody_there = not (name == "login" or said["no_browser"] or sys.stdin.isatty())
         options = Options(**said, nobody_there=nobody_there)
     except Stop as no:

@@ -75,7 +75,7 @@ class Use:
     async def tools(self) -> Told:
         async with connected(self.options, self.belongings, ask) as mcp:
             found = (await all_tools(mcp)).values()
-        rows = {" ".join([tool.name, *tool.input_schema.get("properties", {})]): tool.description for tool in found}
+        rows = {" ".join([tool.name, *properties(tool)]): tool.description for tool in found}
         return [plain(tool) for tool in found], output.table("Tools", rows)
 
     async def call(self, name: str, arguments: tuple[str, ...]) -> Told:
@@ -136,12 +136,20 @@ async def all_tools(mcp: Client) -> dict[str, Tool]:
     return found
 
 
+def properties(tool: Tool) -> dict:
+    found = tool.input_schema.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
 def typed_value(text: str, tool: Tool | None, key: str) -> object:
-    """As JSON, if that parses and the tool's schema wants more than text."""
-    schema = tool.input_schema.get("properties", {}).get(key, {}) if tool else {}
+    """As JSON, if that parses and the tool's schema wants more than text. For an unknown tool, 42 stays text."""
     try:
         value = json.loads(text)
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate parses, and cannot be sent
     except (ValueError, RecursionError):
         return text
-    return text if schema.get("type") == "string" or isinstance(value, str) else value
+    if not tool:
+        return value if isinstance(value, dict | list) else text
+    schema = properties(tool).get(key)
+    is_text = isinstance(schema, dict) and schema.get("type") == "string"
+    return text if is_text or isinstance(value, str) else value

@@ -33,6 +33,8 @@ def lines(text: str) -> None:
 
 def table(title: str, rows: dict[str, object]) -> str:
     """Two columns, as wide as the terminal."""
+    if not rows:
+        return f"{title}: nothing."
     page = click.HelpFormatter(width=shutil.get_terminal_size().columns)
     with page.section(title):
         page.write_dl([(readable(name), readable(about, 1000)) for name, about in rows.items()])

@@ -111,6 +111,7 @@ class Supervised(OAuthClientProvider):
         if step.headers.get("Content-Type") == "application/json":
             about_us = {name: value for name, value in json_object(step.content).items() if name != "scope"}
             step = httpx2.Request("POST", step.url, json=about_us)  # registered for some scopes is kept to them
+        step.extensions["oauth"] = True  # `session.Http` waits less for it
         return step
 
     async def _perform_authorization(self) -> httpx2.Request:

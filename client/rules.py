@@ -5,6 +5,7 @@ tuples are read when they are used, so a test can take one rule out and see what
 """
 
 import ipaddress
+import socket
 from urllib.parse import SplitResult, urlsplit
 
 from shared.stop import Stop
@@ -12,6 +13,7 @@ from shared.stop import Stop
 from .wire import readable
 
 ON_THIS_COMPUTER = ("localhost", "127.0.0.1", "::1")
+LONGEST_LIFE = 2**63  # seconds: a clock can still add it to now
 
 
 def parts_of(url: str) -> SplitResult:
@@ -20,7 +22,8 @@ def parts_of(url: str) -> SplitResult:
         if url.isascii() and url.isprintable() and not set(url) & set(' "<>\\^`{|}'):
             parts = urlsplit(url)
             parts.port  # noqa: B018 - raises for a port that is none
-            return parts
+            if "%" not in parts.netloc:  # a browser reads %31 as 1
+                return parts
     except ValueError:
         pass
     raise Stop(f"{readable(url)!r} is not an address that can be asked.")
@@ -39,19 +42,24 @@ def names_nobody(url: str, server: str) -> None:
 
 
 def no_way_inside(url: str, server: str) -> None:
-    """A server out there has no business sending us to this computer, or to our own network. RFC 9728 §7.7"""
-    if inside(parts_of(url)) and not inside(parts_of(server)):
-        raise Stop(f"We do not go to {readable(url)!r}: {server} is not on this computer, and that is.")
+    """A server out there has no business sending us to our own network, nor that one to this computer. RFC 9728 §7.7"""
+    if inside(parts_of(url)) > inside(parts_of(server)):
+        where = "is on this computer, or in a network of its own"
+        raise Stop(f"We do not go to {readable(url)!r}: it {where}, and {server} is further out.")
 
 
 ADDRESS_RULES = (https_or_this_computer, names_nobody, no_way_inside)
 
 
-def inside(parts: SplitResult) -> bool:
+def inside(parts: SplitResult) -> int:
+    """0 out there, 1 in a network of our own, 2 on this computer. Numbers are read as whoever connects reads them."""
+    host = (parts.hostname or "").rstrip(".")
     try:
-        return not ipaddress.ip_address(parts.hostname or "").is_global
-    except ValueError:
-        return parts.hostname == "localhost" or (parts.hostname or "").endswith(".localhost")
+        address = ipaddress.ip_address(host if ":" in host else socket.inet_aton(host))
+    except (OSError, ValueError):
+        return 2 * f".{host}".endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return 2 if address.is_loopback or address.is_unspecified else int(not address.is_global)
 
 
 def check_address(url: object, server: str) -> None:
@@ -121,7 +129,8 @@ def is_for_bearers(document: dict) -> None:
 
 
 def lives_for_a_number(document: dict) -> None:
-    if "expires_in" in document and type(document["expires_in"]) is not int:
+    lifetime = document.get("expires_in", 0)
+    if type(lifetime) is not int or abs(lifetime) > LONGEST_LIFE:
         raise Stop("The authorization server does not say as a number how long its token lives.")
 
 

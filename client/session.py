@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import httpx2
 import jwt
 from mcp import Client
@@ -18,9 +19,10 @@ from .belongings import Belongings
 from .options import Options
 from .person import Asked, Person
 from .provider import Supervised
-from .wire import asks_for_more, json_object, why_not
+from .wire import asks_for_more, json_object, read_all, why_not
 
 NEGOTIABLE = (400, 404, 405, 406)  # an old server answers so to a new question, and the SDK asks in the old way
+HALF_A_MINUTE = 30  # seconds
 TIMEOUT = httpx2.Timeout(30, read=300)  # seconds
 MACHINES = "io.modelcontextprotocol/oauth-client-credentials"
 
@@ -64,6 +66,22 @@ def provider_for(options: Options, belongings: Belongings, ask: Asked = nobody) 
     return machine(options, belongings) if options.is_machine else Person(options, belongings, ask)
 
 
+class Http(httpx2.AsyncClient):
+    """Takes its time, and any amount, for what the MCP server gives; but not for its refusals and for OAuth."""
+
+    async def _send_single_request(self, request: httpx2.Request) -> httpx2.Response:
+        is_oauth = request.extensions.get("oauth")
+        try:
+            with anyio.fail_after(HALF_A_MINUTE if is_oauth else None) as limit:
+                answer = await super()._send_single_request(request)
+                if is_oauth or answer.status_code >= 300:
+                    limit.deadline = min(limit.deadline, anyio.current_time() + HALF_A_MINUTE)
+                    await read_all(answer)
+        except TimeoutError:
+            raise httpx2.ReadTimeout("", request=request) from None
+        return answer
+
+
 def http_client(server: str, auth: httpx2.Auth | None = None) -> httpx2.AsyncClient:
     """Follows no redirect by itself. Raises `Stop` where the SDK would only say that there was an error."""
 
@@ -75,7 +93,7 @@ def http_client(server: str, auth: httpx2.Auth | None = None) -> httpx2.AsyncCli
         if not isinstance(error, dict) and (error or status not in NEGOTIABLE):  # JSON-RPC is for the SDK to read
             raise Stop(f"{server} says no: {why_not(answer.request, answer)!r}.")
 
-    return httpx2.AsyncClient(auth=auth, timeout=TIMEOUT, event_hooks={"response": [say_what_it_said]})
+    return Http(auth=auth, timeout=TIMEOUT, event_hooks={"response": [say_what_it_said]})
 
 
 @contextlib.asynccontextmanager
@@ -105,9 +123,10 @@ async def log_out(options: Options, belongings: Belongings, forget: bool = False
         # RFC 7009 §2.1: the refresh token, and with it goes what came of it
         form = {"token": tokens.refresh_token or tokens.access_token, "client_id": client.client_id}
         form, headers = provider.context.prepare_token_auth(form, {})
-        with contextlib.suppress(httpx2.HTTPError):
+        with contextlib.suppress(httpx2.HTTPError, Stop):
             async with http_client(options.server) as http:
-                revoked = (await http.post(endpoint, data=form, headers=headers)).status_code == 200
+                answer = await http.post(endpoint, data=form, headers=headers, extensions={"oauth": True})
+                revoked = answer.status_code == 200
     belongings.forget_tokens()
     belongings.forget_step_ups()
     if forget and not options.is_machine:

@@ -1,7 +1,9 @@
 """How things look on the wire: what is asked of us, JSON answers, and texts of strangers."""
 
+import base64
+import contextlib
 import json
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 import httpx2
 from mcp.client.auth.utils import extract_field_from_www_auth
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 
 from shared.stop import Stop
 
+MOST = 1_000_000  # bytes
 SECRETS = ("code", "code_verifier", "client_secret", "client_assertion", "refresh_token", "token")
 
 
@@ -46,6 +49,19 @@ def json_object(text: bytes | str) -> dict:
     return found if isinstance(found, dict) else {}
 
 
+async def read_all(answer: httpx2.Response) -> None:
+    """Its body, unpacked, as long as that stays small. Raises `Stop` if not."""
+    body = bytearray()
+    try:
+        async for part in answer.aiter_bytes():
+            body += part
+            if len(body) > MOST:
+                raise Stop(f"{answer.url.host} answers {answer.url.path} with more than {MOST} bytes.")
+    finally:
+        await answer.aclose()
+    answer._content = bytes(body)
+
+
 def check_form(model: type[BaseModel], reply: httpx2.Response, what: str) -> None:
     """Raises `Stop` where the SDK would look elsewhere, or repeat in its error what was sent, secrets too."""
     try:
@@ -56,12 +72,21 @@ def check_form(model: type[BaseModel], reply: httpx2.Response, what: str) -> Non
 
 def why_not(step: httpx2.Request, reply: httpx2.Response) -> str:
     """What an OAuth error says, for a person, without any secret that we sent and that it may repeat."""
-    said, form = json_object(reply.content), dict(parse_qsl(step.content.decode()))
+    said = json_object(reply.content)
     why = str(said.get("error_description") or said.get("error") or f"{reply.status_code} {reply.reason_phrase}")
-    for name in SECRETS:
-        if form.get(name):
-            why = why.replace(form[name], "…")
+    for secret in sorted(secrets_in(step), key=len, reverse=True):
+        why = why.replace(secret, "…")
     return readable(why)
+
+
+def secrets_in(step: httpx2.Request) -> set[str]:
+    """What is secret in a request, as it went and as it was meant."""
+    form, credentials = dict(parse_qsl(step.content.decode())), step.headers.get("Authorization", "").split()[1:]
+    found = {form.get(name, "") for name in SECRETS}.union(credentials)
+    for pair in credentials:
+        with contextlib.suppress(ValueError):  # a Bearer token is no Base64 of a client_id and a secret
+            found.add(unquote(base64.b64decode(pair).decode().partition(":")[2]))  # RFC 6749 §2.3.1
+    return {text for one in found if one for text in (one, quote(one, ""), quote_plus(one))}
 
 
 def readable(said: object, longest: int = 300) -> str:

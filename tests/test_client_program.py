@@ -1,5 +1,7 @@
 """The finished client as a program: a second process, real sockets, a visitor for a browser. And its page."""
 
+import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -11,10 +13,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+import anyio
 import httpx2
 import jwt
 import pytest
@@ -22,14 +25,18 @@ import trustme
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from mcp.types import Tool
 
 from attacks.world import LIST_TOOLS, MCP_HEADERS, InProcess
+from client import session
 from client.belongings import Belongings
 from client.callback import Callback
 from client.cli import cli
+from client.commands import properties as properties_of
 from client.commands import typed_value
 from client.options import Options
-from client.output import sentence
+from client.output import sentence, table
 from client.session import http_client, machine
 from client.storage import File, Store
 from shared.browser import Form
@@ -216,6 +223,83 @@ def test_a_value_is_json_where_the_tool_wants_it(text: str, schema: dict, expect
         input_schema = {"properties": {"key": schema}}
 
     assert typed_value(text, Tool(), "key") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("42", "42"), ("true", "true"), ("null", "null"), ('{"A": 3}', {"A": 3}), ("[1]", [1])]
+)
+def test_for_a_tool_that_is_not_listed_only_what_looks_like_json_is(text: str, expected: object) -> None:
+    assert typed_value(text, None, "key") == expected
+
+
+@pytest.mark.parametrize("properties", [None, [], "x", {"key": True}, {"key": None}, {"key": ["string"]}])
+def test_a_tool_with_an_odd_schema_can_be_called(properties: object) -> None:
+    tool = Tool(name="odd", input_schema={"type": "object", "properties": properties})
+    assert typed_value("5", tool, "key") == 5 and list(properties_of(tool)) in ([], ["key"])
+
+
+def test_an_empty_list_says_so() -> None:
+    assert table("Tools", {}) == "Tools: nothing."
+
+
+# ── servers that never end ────────────────────────────────────────────────────
+
+PACKED = gzip.compress(bytes(20_000_000))
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+ENDLESS = {
+    "large": (OK + b"\r\n", b" " * 100_000, 0),
+    "packed": (OK + b"Content-Encoding: gzip\r\n\r\n" + PACKED, b"", 5),
+    "slow": (OK + b"\r\n", b" ", 0.05),
+    "slow from the beginning": (OK + b"X: ", b"x", 0.05),
+    "silent": (b"", b"", 5),
+    "in its refusal": (b"HTTP/1.0 401 \r\nWWW-Authenticate: Bearer\r\n\r\n", b" " * 100_000, 0),
+    "on its way elsewhere": (b"HTTP/1.1 307 \r\nLocation: /other\r\n\r\n", b" " * 100_000, 0),
+}
+
+
+@pytest.fixture(params=ENDLESS)
+def endless(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An MCP server that wants a token, and answers each other question without an end."""
+    begin, more, pause = ENDLESS[request.param]
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path != "/mcp" or b"401" in begin:
+                return self.do_GET()
+            self.wfile.write(b"HTTP/1.0 401 \r\nWWW-Authenticate: Bearer\r\n\r\n")
+
+        def do_GET(self) -> None:
+            with contextlib.suppress(OSError):
+                self.wfile.write(begin)
+                while not over.wait(pause):
+                    self.wfile.write(more)
+
+        log_message = print
+
+    over, server = threading.Event(), ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    over.set()
+    server.shutdown()
+    server.server_close()
+
+
+async def test_an_answer_without_an_end_is_ended(endless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most 1 MB, unpacked, and half a minute: for metadata, and for giving tokens back, which are then forgotten."""
+    monkeypatch.setattr(session, "HALF_A_MINUTE", 0.5)
+    options = Options(f"{endless}/mcp")
+    held = Belongings(Store(File(tmp_path / "kept.json"), tmp_path), options, lambda _: None)
+    with pytest.raises((Stop, httpx2.ReadTimeout)) as no, anyio.fail_after(4):
+        async with http_client(options.server, session.provider_for(options, held)) as http:
+            await http.post(options.server, json={})
+    assert "more than 1000000 bytes" in sentence(no.value) or "takes too long" in sentence(no.value)
+    held.issuer, held.revocation_endpoint = endless, f"{endless}/revoke"
+    await held.set_client_info(OAuthClientInformationFull(client_id="us"))
+    await held.set_tokens(OAuthToken(access_token="t"))
+    with anyio.fail_after(4):
+        assert await session.log_out(options, held) == {"logged_out": True, "revoked": False}
+    assert not held.kept()
 
 
 @pytest.fixture
@@ -519,7 +603,8 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
 
 
 def test_bytes_that_are_no_text_are_wrong_usage_too() -> None:
-    for words in (["call", "x", "a=\udcff"], ["call", "\udcff"], ["read", "\udcff"]):
+    machine = ["--machine", "--issuer", "http://localhost", "--client-secret", "x", "--client-id", "\udcff", "tools"]
+    for words in (["call", "x", "a=\udcff"], ["call", "\udcff"], ["read", "\udcff"], machine):
         assert CliRunner().invoke(cli, words).exit_code == 2
 
 

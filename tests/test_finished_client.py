@@ -2,6 +2,7 @@
 
 import logging
 import time
+from urllib.parse import quote, quote_plus
 
 import anyio
 import httpx2
@@ -125,12 +126,24 @@ async def test_no_address_of_theirs_is_used_unless_it_is_safe(net: Net, user: Us
     assert nothing_was_given_away(net) and said.isprintable()
 
 
-@pytest.mark.parametrize("url", ["http://169.254.169.254/", "http://localhost:6379", "https://10.0.0.7/as"])
+HERE = ["http://localhost:6379", "https://localhost./", "https://tools.localhost", "https://[::ffff:127.0.0.1]/"]
+HERE += [f"https://{host}/" for host in ("2130706433", "127.1", "0", "0x7f.1", "0177.0.0.1", "127.0.0.2.", "[::]")]
+HERE += ["https://%6cocalhost/", "https://127%2e0.0.1/"]
+
+
+@pytest.mark.parametrize("url", ["https://169.254.169.254/", "https://10.0.0.7/as", "https://10.1/", *HERE])
 def test_a_server_out_there_does_not_send_us_inside(url: str) -> None:
     with pytest.raises(Stop):
         rules.check_address(url, "https://mcp.example.com/mcp")
     with pytest.raises(Stop):
         rules.check_address("http://192.168.1.1/", RESOURCE)
+
+
+@pytest.mark.parametrize("url", HERE)
+def test_nor_does_one_in_our_own_network_send_us_to_this_computer(url: str) -> None:
+    with pytest.raises(Stop):
+        rules.check_address(url, "https://192.168.1.7/mcp")
+    rules.check_address("https://192.168.1.8/as", "https://192.168.1.7/mcp")
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -338,6 +351,24 @@ async def test_a_token_that_we_know_to_be_old_is_not_sent(net: Net, user: User, 
     net.asked.clear()
     await User(net, tmp_path).call()
     assert "Authorization" not in net.asked[0].headers
+
+
+async def test_a_login_is_renewed_as_the_client_that_it_was_for(net: Net, user: User, tmp_path) -> None:
+    """Another server with the same issuer made us register there a second time, while the user was asked."""
+    ordinary = net.visit
+
+    def meanwhile(url: str) -> str:
+        user.store.write("registration", ISSUER, value={"client_id": "the second", "configured": True})
+        return ordinary(url)
+
+    net.visit = meanwhile
+    await user.call()
+    for _ in range(2):
+        net.good.clear()
+        assert (await User(net, tmp_path).call()).status_code == 200
+    assert {form["client_id"] for form in net.forms()} == net.clients and len(net.visits) == 1
+    user.belongings.forget_tokens()
+    assert (await user.belongings.get_client_info()).client_id == "the second"
 
 
 async def test_if_that_is_refused_the_user_is_asked(net: Net, user: User) -> None:
@@ -568,6 +599,29 @@ async def test_whoever_repeats_our_secrets_does_not_get_them_shown(
         secrets.append("the-token-of-theirs")
     written = said + "".join(user.said) + caplog.text
     assert not any(secret in written for secret in secrets)
+
+
+@pytest.mark.parametrize("methods", [["client_secret_basic"], ["client_secret_post"]])
+@pytest.mark.parametrize("secret", ["s3cr3t-value", "s3 cr/3t+vält"])
+async def test_nor_does_whoever_repeats_the_secret_that_was_configured(
+    net: Net, tmp_path, methods: list[str], secret: str
+) -> None:
+    def repeat(request: httpx2.Request) -> httpx2.Response:
+        said = f"no such secret: {secret}, {request.headers.get('Authorization')}, {request.content.decode()}."
+        return httpx2.Response(401, json={"error": "invalid_client", "error_description": said})
+
+    net.token = repeat
+    net.documents[as_url()] = metadata(token_endpoint_auth_methods_supported=methods)
+    said = await User(net, tmp_path, client_id="known", client_secret=secret, issuer=ISSUER).refused()
+    sent = net.asked[-1].headers.get("Authorization", "Basic nothing").split()[1]
+    assert "no such secret: …, " in said
+    assert not any(one in said for one in (secret, quote(secret, ""), quote_plus(secret), sent))
+
+
+@pytest.mark.parametrize("lifetime", [10**400, -(10**400), 2**63 + 1], ids=["long", "negative", "64 bits"])
+async def test_a_token_whose_end_no_clock_knows_is_not_used(net: Net, user: User, lifetime: int) -> None:
+    net.fixed[f"{ISSUER}/token"] = httpx2.Response(200, json=net.new_tokens("a") | {"expires_in": lifetime})
+    assert "how long its token lives" in await user.refused()
 
 
 async def test_a_registration_that_cannot_be_used_does_not_show_its_secret(net: Net, user: User) -> None:
