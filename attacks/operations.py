@@ -1,8 +1,8 @@
 """Our own rows: what a token does not allow stays shut, whichever way one asks for it."""
 
 from attacks.core import Verdict, attack, denied_at_the_door, got_in, otherwise, worst
-from attacks.transport import in_old_words, naming_two, old_session, ran
-from attacks.world import ACCEPT, BASIC, World
+from attacks.transport import in_old_words, naming_two, old_session, ran, turned_away
+from attacks.world import ACCEPT, BASIC, LIST_TOOLS, MCP_HEADERS, World
 
 SENTIMENT, READ = BASIC.split()
 
@@ -39,3 +39,11 @@ def two_readers(world: World) -> Verdict:
         if answer.status_code != 200:
             tries.append(denied_at_the_door(answer, 403, "insufficient_scope"))
     return worst(*tries) if tries else otherwise("neither name was judged")
+
+
+@attack("ATK-227", "A line break behind the path", "RFC 9110 §4.2.3", "MCP", stopped_from="04")
+def line_break(world: World) -> Verdict:
+    """What looks for `^/mcp$` finds it there too. The door must not see another address than the server behind it."""
+    paths = [f"/mcp{end}" for end in ("%0A", "%0a", "%0D%0A", "%00", "%20")]
+    answers = [world.mcp.post(path, json=LIST_TOOLS, headers=MCP_HEADERS) for path in paths]
+    return worst(*(turned_away(answer, 401, 404) for answer in answers))

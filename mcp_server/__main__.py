@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from shared.operating import say_what_happens, serve
+from shared.operating import is_loopback, say_what_happens, serve
 from shared.stop import Stop
 
 from .market import ALL_SCOPES, create_app
@@ -34,6 +34,8 @@ def main(context: click.Context, certificate: Path | None, key: Path | None, lis
         raise Stop("--certificate and --key go together: give both, or none.")
     if url.startswith("https:") and not (certificate or proxies):
         raise Stop(f"{url} means TLS: give --certificate and --key, or name the proxy before us in TRUSTED_PROXY.")
+    if listen and url.startswith("http:") and not (proxies or is_loopback(listen.rpartition(":")[0])):
+        raise Stop(f"--listen {listen} lets others in without TLS: OAUTH_AUDIENCE must be https, or TRUSTED_PROXY set.")
     say_what_happens("mcp_server")  # before the SDK decides how logs look
     app = create_app(settings)
     serve(app, url, listen=listen, certificate=certificate, key=key, proxies=proxies, name="mcp_server")

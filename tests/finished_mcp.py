@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
+import anyio
 import httpx2
 import jwt
 import pytest
@@ -25,7 +26,7 @@ from shared.audit import Trail
 from tools.clock import Clock
 
 BASIC = " ".join(BASIC_SCOPES)
-TIMED = ("api_keys", "config", "keys", "tokens")
+TIMED = ("api_keys", "config", "keys", "middleware", "tokens")
 one_rsa = functools.cache(lambda number: rsa.generate_private_key(public_exponent=65537, key_size=2048))
 one_ec = functools.cache(lambda number: ec.generate_private_key(ec.SECP256R1()))
 
@@ -46,6 +47,7 @@ class Issuer:
 
     def __init__(self) -> None:
         self.status, self.asked, self.asked_about = 200, 0, list[dict]()
+        self.takes = 0.0  # seconds
         self.metadata: dict = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"}
         self.keys: list[dict] = []
         self.active: dict[str, dict] = {}
@@ -78,6 +80,7 @@ class Issuer:
 
     async def jwks(self, _: Request) -> Response:
         self.asked += 1
+        await anyio.sleep(self.takes)
         return JSONResponse({"keys": self.keys}, self.status)
 
     async def introspect(self, request: Request) -> Response:

@@ -1,5 +1,6 @@
 """API keys beside OAuth, on the way out: who still uses them, what they are told, and how they end."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -38,6 +39,9 @@ def test_only_hashes_are_kept(file: ApiKeys) -> None:
     keys = [file.add(name, []) for name in ("one", "two")]
     text = file.path.read_text(encoding="utf-8")
     assert not any(key in text for key in keys)
+    hashes = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    assert [line.split()[1] for line in text.splitlines()] == hashes, "as ever: keys that were made before go on"
+    assert [file.who(key.encode()).about["key"] for key in keys] == ["one", "two"]
     assert [known.about["key"] for known in file.read().values()] == ["one", "two"]
     assert all(len(key) >= 43 for key in keys)
     for name in ("one", "", "one two", "a\nb"):
@@ -176,6 +180,13 @@ def test_a_key_is_made(tmp_path: Path) -> None:
     assert (known.about["key"], known.scopes) == ("reports", BASIC.split())
     again = command(path, "add-key", "reports", "--scope", BASIC)
     assert (again.returncode, "reports is taken" in again.stderr) == (1, True)
+
+
+def test_a_key_that_cannot_be_kept_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "k"
+    refused = command(path, "add-key", "reports", "--scope", BASIC)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"{path} cannot be written: No such file or directory.\n"
 
 
 def test_a_key_that_may_do_nothing_is_not_made(tmp_path: Path) -> None:

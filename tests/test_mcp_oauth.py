@@ -3,7 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import httpx2
@@ -14,11 +17,17 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import Context
+from starlette.testclient import TestClient
 
-from attacks.world import ACCEPT, MCP_HEADERS, META
+from attacks.world import ACCEPT, LIST_TOOLS, MCP_HEADERS, META
+from mcp_server import __main__ as program
+from mcp_server.market import create_app
 from mcp_server.oauth import Protected, Settings, TokenVerifier
+from mcp_server.oauth.keys import MOST, Web
 from mcp_server.oauth.scopes import Needs, allows, subjects_of
+from shared import audit
 from shared.addresses import ISSUER, RESOURCE
+from shared.audit import Trail
 from shared.stop import Stop
 from tests.finished_mcp import BASIC, Finished, finished, one_ec, one_rsa
 from tests.world import served
@@ -29,6 +38,8 @@ EVEN = {"ACME": 1.0, "GLOBEX": 3.0}
 APP = "https://app.example"
 PRM = "http://localhost:8000/.well-known/oauth-protected-resource/mcp"
 CHALLENGE = f'Bearer realm="mcp", resource_metadata="{PRM}", scope="{BASIC}"'
+
+HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a test", "version": "0"}}
 
 
 @pytest.fixture
@@ -231,6 +242,20 @@ def test_metadata_of_another_issuer_or_over_http_is_none(door: Finished, changes
     assert door.issuer.asked == 0
 
 
+def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    sent = []
+
+    async def flood() -> AsyncIterator[bytes]:
+        while len(sent) < 100:
+            sent.append(1)
+            yield b" " * 100_000
+
+    there = httpx2.MockTransport(lambda _: httpx2.Response(200, content=flood()))
+    with pytest.raises(ValueError, match="more than"):
+        asyncio.run(Web(httpx2.AsyncClient(transport=there)).json(f"{ISSUER}/jwks"))
+    assert len(sent) == MOST // 100_000 + 1
+
+
 # ── opaque tokens ─────────────────────────────────────────────────────────────
 
 ASKING = {
@@ -385,6 +410,19 @@ def test_any_server_is_protected(door: Finished) -> None:
     assert "Hello" in door.send("prompts/get", "greeting", door.token(scope="prompts:use"), name="greeting").text
 
 
+def test_without_basic_scopes_nobody_uses_what_nobody_declared(door: Finished) -> None:
+    door.settings = replace(door.settings, required_scopes=())
+    mcp = MCPServer("mine", log_level="WARNING")
+    protected = Protected(mcp, door.settings, http=door.web, trail=door.trail)
+    mcp.tool()(old_tool)
+    protected.tool(name="for everybody")(old_tool)
+    door.start(protected.app(json_response=True), required_scopes=())
+    wide = door.token(scope="a:b * :* :")
+    refused(door.call("old_tool", wide), 403, "insufficient_scope")
+    assert [tool["name"] for tool in door.list_tools(wide).json()["result"]["tools"]] == ["for everybody"]
+    assert "done" in door.call("for everybody", wide).text
+
+
 def test_what_is_about_a_resource_needs_what_the_resource_needs() -> None:
     needs = Needs(("basic",))
     needs.declare("resources/read", "notes://{id}", ("notes:read",))
@@ -469,7 +507,6 @@ async def counting(to: int, ctx: Context) -> str:
 
 def test_in_an_old_session_every_request_shows_what_its_own_token_allows(door: Finished) -> None:
     old = ACCEPT | {"MCP-Protocol-Version": "2025-11-25"}
-    about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a test", "version": "0"}}
 
     def say(scope: str, method: str, params: dict, **headers: str) -> httpx2.Response:
         shown = {"Authorization": f"Bearer {door.token(scope=scope)}"}
@@ -477,9 +514,53 @@ def test_in_an_old_session_every_request_shows_what_its_own_token_allows(door: F
         return door.mcp.post("/mcp", json=message, headers=old | shown | headers)
 
     wide = f"{BASIC} {REBALANCE}"
-    session = {"Mcp-Session-Id": say(wide, "initialize", about).headers["mcp-session-id"]}
+    session = {"Mcp-Session-Id": say(wide, "initialize", HELLO).headers["mcp-session-id"]}
     counts = [len(say(scope, "tools/list", {}, **session).json()["result"]["tools"]) for scope in (wide, BASIC, wide)]
     assert counts == [6, 4, 6]
+
+
+def hello(door: Finished, who: str) -> httpx2.Response:
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}
+    return door.mcp.post("/mcp", json=message, headers=ACCEPT | {"Authorization": f"Bearer {door.token(sub=who)}"})
+
+
+def test_nobody_takes_all_the_sessions_of_the_old_protocol(door: Finished) -> None:
+    answers = [hello(door, "mallory") for _ in range(101)]
+    assert [answer.status_code for answer in answers] == [200] * 100 + [429]
+    assert 60 < int(answers[-1].headers["retry-after"]) <= 1801
+    assert hello(door, "alice").status_code == 200
+    ended = {"Authorization": f"Bearer {door.token(sub='mallory')}"}
+    session = {"Mcp-Session-Id": answers[0].headers["mcp-session-id"]}
+    statuses = [door.mcp.delete("/mcp", headers=ACCEPT | ended | session).status_code for _ in range(3)]
+    assert statuses == [200, 404, 404], "who ends one may begin another"
+    assert [hello(door, "mallory").status_code for _ in range(2)] == [200, 429]
+    door.later(1801)
+    assert hello(door, "mallory").status_code == 200
+
+
+LISTEN = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen"}
+LISTEN["params"] = {"notifications": {"toolsListChanged": True}, "_meta": META}
+LISTENING = MCP_HEADERS | {"Mcp-Method": "subscriptions/listen"}
+
+
+def test_who_listens_does_so_no_longer_than_the_token_lasts(
+    door: Finished, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mcp = MCPServer("mine", log_level="WARNING")
+    app = Protected(mcp, replace(door.settings, leeway=0), http=door.web, trail=door.trail).app()
+    with served(app) as origin, httpx2.Client(base_url=origin, timeout=10) as http:
+        message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}
+        began = http.post("/mcp", json=message, headers=ACCEPT | {"Authorization": f"Bearer {door.token()}"})
+        old = ACCEPT | {"Mcp-Session-Id": began.headers["mcp-session-id"]}
+        for about in (("GET", None, old), ("GET", None, old), ("POST", LISTEN, LISTENING)):
+            ends = int(time.time()) + 2
+            method, body, headers = about
+            headers = headers | {"Authorization": f"Bearer {door.token(exp=ends)}"}
+            with http.stream(method, "/mcp", json=body, headers=headers) as answer:
+                assert answer.status_code == 200
+                answer.read()  # raises if it ends in the middle
+            assert ends - 0.1 <= time.time() <= ends + 2
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 # ── browsers ──────────────────────────────────────────────────────────────────
@@ -539,6 +620,16 @@ def test_nobody_guesses_for_long_and_good_tokens_do_not_count(door: Finished) ->
     assert door.opens(door.token())
 
 
+def test_newcomers_under_way_are_no_failures(door: Finished) -> None:
+    door.start(failures_per_minute=3)
+    door.issuer.takes = 0.5
+    with ThreadPoolExecutor(6) as many:
+        answers = list(many.map(door.list_tools, [door.token(jti=str(number)) for number in range(6)]))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 429, 429, 429]
+    assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 429} == {"1"}
+    assert all(door.opens(door.token(jti=str(number))) for number in range(6, 12))
+
+
 def test_calls_can_be_limited_by_person_and_client(door: Finished) -> None:
     door.start(calls_per_minute=2)
     assert [door.list_tools(door.token()).status_code for _ in range(3)] == [200, 200, 429]
@@ -572,6 +663,65 @@ def test_every_decision_is_one_line_and_none_has_a_secret(door: Finished) -> Non
     assert door.number('mcp_auth_calls_total{key="",kind="oauth"}') == 1
 
 
+def test_no_line_is_lost_when_it_stops(door: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "EVERY", 60)  # seconds
+    path = tmp_path / "audit.log"
+    with TestClient(create_app(door.settings, door.web, Trail(path)), door.settings.origin) as mcp:
+        mcp.post("/mcp")
+    assert json.loads(path.read_text())["reason"] == "no token"
+
+
+# ── addresses ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/mcp%0A", "/mcp%0a", "/mcp/", "//mcp", "/MCP", "/mcp%00", "/%2Fmcp"])
+def test_no_other_spelling_of_the_path_leads_past_the_door(door: Finished, path: str) -> None:
+    headers = MCP_HEADERS | {"MCP-Protocol-Version": "2025-11-25"}
+    assert door.mcp.post(path, json=LIST_TOOLS, headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("audience", "host", "status"),
+    [
+        ("http://localhost:8604/mcp", "LocalHost:8604", 200),
+        ("http://localhost:80/mcp", "localhost", 200),
+        ("http://localhost/mcp", "localhost:80", 200),
+        ("https://mcp.example/mcp", "mcp.example:443", 200),
+        ("https://mcp.example/mcp", "mcp.example:80", 421),
+        ("http://localhost:8604/mcp", "localhost", 421),
+        ("http://localhost/mcp", "localhost:80:80", 421),
+        ("http://localhost/mcp", "", 421),
+    ],
+)
+def test_our_own_name_has_several_spellings(door: Finished, audience: str, host: str, status: int) -> None:
+    door.start(audience=audience)
+    assert door.list_tools(door.token(aud=audience), Host=host).status_code == status
+
+
+def test_pages_of_our_own_may_call_us_at_the_default_port(door: Finished) -> None:
+    door.start(audience="http://localhost:80/mcp")
+    token = door.token(aud="http://localhost:80/mcp")
+    assert door.list_tools(token, Origin="http://localhost").status_code == 200  # as browsers spell it
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/a/b/", "/"])
+def test_a_slash_at_the_end_stays_where_it_is(door: Finished, path: str) -> None:
+    audience = f"http://localhost:8604{path}"
+    door.start(audience=audience)
+    challenge = door.mcp.post(path).headers["www-authenticate"]
+    where = "/.well-known/oauth-protected-resource" + path.removesuffix("/" if path == "/" else "")
+    assert f'resource_metadata="http://localhost:8604{where}"' in challenge
+    assert door.mcp.get(where).json()["resource"] == audience
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"X-Forwarded-For": "192.0.2.1"}])
+def test_metrics_are_not_for_pages_and_not_for_whoever_is_behind_a_proxy(door: Finished, headers: dict) -> None:
+    door.start(metrics_token="x" * 22)
+    assert door.mcp.get("/metrics").status_code == 200
+    assert door.mcp.get("/metrics", headers=headers).status_code == 403
+    assert door.mcp.get("/metrics", headers=headers | {"Authorization": f"Bearer {'x' * 22}"}).status_code == 200
+
+
 # ── settings ──────────────────────────────────────────────────────────────────
 
 
@@ -585,7 +735,7 @@ def test_each_mistake_is_a_sentence_and_all_are_told_at_once() -> None:
     wrong = {
         "OAUTH_ISSUER": "http://as.example",
         "OAUTH_AUDIENCE": "mcp.example",
-        "OAUTH_JWKS_URI": "http://localhost:x/jwks",
+        "OAUTH_JWKS_URI": "http://localhost:65999/jwks",
         "OAUTH_INTROSPECTION_ENDPOINT": "https://as.example/introspect",
         "OAUTH_REQUIRED_SCOPES": 'a "b"',
         "AUTH_MODE": "none",
@@ -604,6 +754,56 @@ def test_each_mistake_is_a_sentence_and_all_are_told_at_once() -> None:
         assert any(sentence.startswith(name) and sentence.endswith(".") for sentence in sentences), name
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OAUTH_AUDIENCE", "http://localhost:65999/mcp"),
+        ("OAUTH_AUDIENCE", "http://localhost:0/mcp"),
+        ("OAUTH_AUDIENCE", "http://localhost:08604/mcp"),
+        ("OAUTH_AUDIENCE", "http://[::::]/mcp"),
+        ("OAUTH_AUDIENCE", "http://LocalHost:8604/mcp"),
+        ("OAUTH_AUDIENCE", "http://localhost:8604/m%20cp"),
+        ("OAUTH_ISSUER", "http://localhost:x"),
+        ("TRUSTED_PROXY", "dead"),
+        ("TRUSTED_PROXY", "10.0.0.7/8"),
+        ("TRUSTED_PROXY", "10.0.0.7,"),
+        ("API_KEY_DEPRECATION_WARNING", "2027-02-31"),
+    ],
+)
+def test_what_would_never_work_is_a_sentence(name: str, value: str) -> None:
+    with pytest.raises(Stop) as stop:
+        Settings.from_environment({name: value})
+    assert str(stop.value).startswith(f"{name}={value} must ") and "\n" not in str(stop.value)
+
+
+def test_an_address_for_others_needs_an_issuer_for_others() -> None:
+    public = {"OAUTH_AUDIENCE": "https://mcp.example/mcp"}
+    with pytest.raises(Stop, match="OAUTH_ISSUER=.* must be set"):
+        Settings.from_environment(public)
+    assert Settings.from_environment(public | {"AUTH_MODE": "api_key"}).oauth is False
+    assert Settings.from_environment(public | {"OAUTH_ISSUER": "https://as.example"}).issuer == "https://as.example"
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8605", "[::]:8605", "192.0.2.1:8605", "localhost.evil.example:8605"])
+def test_nobody_lets_others_in_without_tls(monkeypatch: pytest.MonkeyPatch, listen: str) -> None:
+    served: list[str] = []
+    monkeypatch.setattr(program, "serve", lambda app, url, **more: served.append(more["listen"]))
+    monkeypatch.setattr(program, "say_what_happens", lambda name: None)
+    with pytest.raises(Stop, match="lets others in without TLS"):
+        program.main(["--listen", listen], standalone_mode=False)
+    monkeypatch.setenv("TRUSTED_PROXY", "192.0.2.7")
+    program.main(["--listen", listen], standalone_mode=False)
+    monkeypatch.delenv("TRUSTED_PROXY")
+    for here in ("localhost:8605", "127.0.0.1:8605", "[::1]:8605"):
+        program.main(["--listen", here], standalone_mode=False)
+    assert served[0] == listen and len(served) == 4
+
+
+@pytest.mark.parametrize("name", ["OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_TOKEN_URL", "API_KEY_OPENAI"])
+def test_names_that_others_use_are_left_to_them(name: str) -> None:
+    assert Settings.from_environment({name: "x"}) == Settings()
+
+
 def test_a_misspelt_name_is_a_mistake_too_and_the_nearest_is_named() -> None:
     with pytest.raises(Stop) as stop:
         Settings.from_environment({"OAUTH_AUDENCE": "https://mcp.example/mcp", "API_KEY_FILES": "x", "OTHER": "1"})
@@ -617,11 +817,15 @@ def test_http_leaves_this_computer_only_behind_a_named_proxy() -> None:
     public = {"OAUTH_AUDIENCE": "http://mcp.example/mcp"}
     with pytest.raises(Stop, match="must be https"):
         Settings.from_environment(public)
+    public["OAUTH_ISSUER"] = "https://as.example"
     assert Settings.from_environment(public | {"TRUSTED_PROXY": "10.0.0.0/8"}).origin == "http://mcp.example"
-    assert Settings.from_environment({"OAUTH_AUDIENCE": "https://mcp.example"}).metadata_paths == (
+    assert Settings.from_environment(public | {"OAUTH_AUDIENCE": "https://mcp.example"}).metadata_paths == (
         "/.well-known/oauth-protected-resource",
     )
 
 
 def test_a_secret_is_not_shown() -> None:
     assert "hush" not in repr(Settings(introspection_client_secret="hush"))
+    with pytest.raises(Stop) as stop:
+        Settings.from_environment({"METRICS_TOKEN": "hush", "OAUTH_INTROSPECTION_CLIENT_SECRET": "hush\nhush"})
+    assert len(str(stop.value).splitlines()) == 2 and "hush" not in str(stop.value)

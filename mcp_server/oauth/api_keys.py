@@ -1,5 +1,6 @@
 """API keys, for the time until everybody has moved to OAuth. They are no part of it: no key ends by itself."""
 
+import hashlib
 import logging
 import re
 import secrets
@@ -10,7 +11,7 @@ from mcp.server.auth.provider import AccessToken
 
 from shared.stop import Stop
 
-from .tokens import Known, hashed
+from .tokens import Known
 
 PREFIX = "mcpk_"  # so that scanners find keys that were published by accident
 LOOK_AGAIN = 1  # seconds until a change of the file counts
@@ -38,14 +39,17 @@ class ApiKeys:
         return {digest: holder(name, scopes) for name, digest, *scopes in lines}
 
     def add(self, name: str, scopes: list[str]) -> str:
-        """Make a key and return it: it is shown this once. Raises Stop if it cannot have this name."""
+        """Make a key and return it: it is shown this once. Raises Stop if it cannot have this name, or be kept."""
         if not NAME.fullmatch(name) or name in [known.about["key"] for known in self.read().values()]:
             raise Stop(f"{name} is taken, or no name: choose one of letters, digits and . _ @ -")
         key = PREFIX + secrets.token_urlsafe(32)
-        with self.path.open("a+", encoding="utf-8") as file:
-            file.seek(0)
-            unended = file.read()[-1:] not in ("", "\n")  # an editor may have left out the last line's end
-            file.write("\n" * unended + " ".join([name, hashed(key.encode()).hex(), *scopes]) + "\n")
+        try:
+            with self.path.open("a+", encoding="utf-8") as file:
+                file.seek(0)
+                unended = file.read()[-1:] not in ("", "\n")  # an editor may have left out the last line's end
+                file.write("\n" * unended + " ".join([name, hashed(key.encode()), *scopes]) + "\n")
+        except OSError as error:
+            raise Stop(f"{self.path} cannot be written: {error.strerror}.") from None
         return key
 
     def who(self, raw: bytes) -> Known | None:
@@ -56,7 +60,12 @@ class ApiKeys:
                 self.known = self.read()
             except Stop as error:  # a file that has become unreadable changes nothing, and the log says it
                 log.warning("%s", error)
-        return self.known.get(hashed(raw).hex())  # a key is 256 random bits: nobody guesses it from a fast hash
+        return self.known.get(hashed(raw))
+
+
+def hashed(key: bytes) -> str:
+    """As the file has it. A key is 256 random bits: nobody guesses it from a fast hash."""
+    return hashlib.sha256(key).hexdigest()
 
 
 def holder(name: str, scopes: list[str]) -> Known:

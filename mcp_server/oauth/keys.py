@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import jwt
 from mcp.client.auth.utils import build_oauth_authorization_server_metadata_discovery_urls as metadata_urls
+from pydantic_core import from_json
 
 from shared.operating import may_be_http
 
@@ -18,6 +19,7 @@ from .errors import RETRY_AFTER, unavailable
 from .metrics import Metrics
 
 PATIENCE = 3  # seconds, for everything that one decision needs
+MOST = 1_000_000  # bytes of an answer
 COOL_DOWN = 60  # seconds between two questions about a `kid` that nobody has heard of
 WITH_OLD_KEYS = 10  # seconds between two tries while old keys are used
 LEAST_BITS = {"RS256": 2048, "ES256": 256}
@@ -40,8 +42,13 @@ class Web:
         """Raises ValueError or httpx2.HTTPError, whose messages hold no secret."""
         if not may_be_http(url, ""):
             raise ValueError(f"{url} is not https")
-        answer = await self.client().request(method, url, headers={"Accept": "application/json"}, **request)
-        return answer.raise_for_status().json()
+        body, headers = b"", {"Accept": "application/json", "Accept-Encoding": "identity"}
+        async with self.client().stream(method, url, headers=headers, **request) as answer:
+            async for chunk in answer.raise_for_status().aiter_raw():
+                body += chunk
+                if len(body) > MOST:
+                    raise ValueError(f"{url} sends more than {MOST} bytes")
+        return from_json(body)
 
 
 class IssuerKeys:

@@ -1,5 +1,7 @@
 """The door: nobody gets past it without being somebody who may do this, and every decision is written down."""
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
@@ -16,6 +18,8 @@ from .tokens import Known
 if TYPE_CHECKING:
     from .protected import Protected
 
+SESSIONS, IDLE = 100, 1800  # for one client and person; in seconds. The SDK has 10,000 for all, and ends idle ones
+LONGEST = 3600  # seconds for which somebody may listen without asking anew
 OPEN = ("/health", "/ready", "/metrics")  # for machines that look after this one; no word about them is written
 
 
@@ -28,10 +32,12 @@ class Door:
         self.verifier, self.api_keys = protected.verifier, protected.api_keys
         self.counts, self.refusals = self.verifier.metrics.counts, self.verifier.refusals
         self.path, self.oauth, self.limit = self.settings.path, self.settings.oauth, self.settings.body_limit
-        self.host = self.settings.origin.partition("://")[2].encode()
+        self.hosts = [host.encode() for host in self.settings.hosts]
         self.origins = [origin.encode() for origin in (self.settings.origin, *self.settings.cors_origins)]
         self.failures = Window(self.settings.failures_per_minute)
+        self.undecided = Window(self.settings.failures_per_minute)  # those of them that may turn out to be none
         self.calls = Window(self.settings.calls_per_minute)
+        self.sessions = Window(SESSIONS, IDLE)
         headers = self.settings.deprecation_headers.items()
         self.deprecation = [(name.lower().encode(), value.encode()) for name, value in headers]
 
@@ -43,6 +49,8 @@ class Door:
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.write_line(asked, message["status"])
+                if asked.method == "DELETE" and message["status"] == 200 and asked.path == self.path:
+                    self.sessions.take_back(asked.user.owner)
                 if "key" in asked.about:
                     message["headers"] = [*message["headers"], *self.deprecation]
             await send(message)
@@ -73,16 +81,28 @@ class Door:
         asked.user = scope["user"] = known
         asked.about |= known.about
         if self.calls.limit:
-            at_most(self.calls, (known.about["client"], known.about["who"]), "calls_per_minute")
+            at_most(self.calls, known.owner, "calls_per_minute")
         if asked.method == "POST":
             receive = replay(self.judged(asked, await read(receive, self.limit)), receive)
         key = known.about.get("key")
         self.counts["mcp_auth_calls", "api_key" if key else "oauth", key or ""] += 1
         token = auth_context_var.set(known)  # so that `get_access_token()` works in tools
         try:
-            await self.mcp(scope, receive, send)
+            if asked.method == "GET" or asked.called == "subscriptions/listen":
+                await self.listen(scope, receive, send, known)
+            else:
+                await self.mcp(scope, receive, send)
         finally:
             auth_context_var.reset(token)
+
+    async def listen(self, scope: Scope, receive: Receive, send: Send, known: Known) -> None:
+        """Nobody listens for longer than their token lasts. Keys have no end, so their holders show them again."""
+        left = (known.access_token.expires_at or float("inf")) + self.settings.leeway - time.time()
+        try:
+            async with asyncio.timeout(max(1, min(left, LONGEST))):
+                await self.mcp(scope, receive, send)
+        except TimeoutError:
+            await send({"type": "http.response.body"})
 
     async def who_is_it(self, asked: Asked) -> Known:
         """Whom we know does not wait for the failures of others: a token seen a moment ago, or a good key."""
@@ -110,12 +130,15 @@ class Door:
             rule(asked, self)
         if raw is None:
             raise self.refusals.no_token("invalid_api_key")
+        self.undecided.count(asked.address)
         try:
             known = await self.verifier.who(raw)
         except Refused as no:
             if no.status != 401:
                 self.failures.take_back(asked.address)
             raise
+        finally:
+            self.undecided.take_back(asked.address)
         self.failures.take_back(asked.address)
         return known
 
@@ -124,6 +147,8 @@ class Door:
         take_in(asked, body, self)
         for rule in requests.MESSAGE_RULES:
             rule(asked, self)
+        if asked.called == "initialize":
+            at_most(self.sessions, asked.user.owner, "sessions")
         return to_json(asked.message)
 
 

@@ -1,8 +1,9 @@
 """The five lines of an adopter: a server, and what protects it."""
 
+import contextlib
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +81,9 @@ class Protected:
             log.warning("no key in %s: `python -m mcp_server add-key NAME --scope SCOPE` makes one", self.api_keys.path)
         off = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # the door checks it, and more strictly
         app = self.mcp.streamable_http_app(streamable_http_path=self.settings.path, transport_security=off, **options)
+        path = self.settings.path  # the door's alone: Starlette also finds it with a line break behind
+        app.routes[:] = [route for route in app.routes if getattr(route, "path", "") != path]
+        app.router.lifespan_context = self.lifespan
         app.routes.extend([HEALTH, Route("/ready", self.ready), Route("/metrics", self.numbers)])
         if self.settings.oauth:
             app.routes.extend(Route(path, self.resource_metadata) for path in self.settings.metadata_paths)
@@ -92,6 +96,14 @@ class Protected:
             pages = {"allow_origins": origins, "allow_methods": ("GET", "POST", "DELETE"), "allow_headers": "*"}
             app.add_middleware(CORSMiddleware, **pages, expose_headers=MAY_READ)
         return app
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        try:
+            async with self.mcp.session_manager.run():
+                yield
+        finally:
+            self.trail.close()  # a signal ends the process before anything else could
 
     async def resource_metadata(self, _: Request) -> Response:
         """RFC 9728 §2: which server this is, and who makes tokens for it."""
@@ -114,8 +126,10 @@ class Protected:
 
     async def numbers(self, request: Request) -> Response:
         """For this computer, or for whoever has `metrics_token`. Behind a proxy everybody may seem to be here."""
-        from_here = is_loopback(request.client.host if request.client else "") and not self.settings.trusted_proxy
-        shown, wanted = request.headers.get("authorization", ""), f"Bearer {self.settings.metrics_token}"
+        headers, here = request.headers, is_loopback(request.client.host if request.client else "")
+        forwarded = self.settings.trusted_proxy or "x-forwarded-for" in headers
+        from_here = here and headers.get("host", "").lower() in self.settings.hosts and not forwarded
+        shown, wanted = headers.get("authorization", ""), f"Bearer {self.settings.metrics_token}"
         known = self.settings.metrics_token and hmac.compare_digest(shown.encode(), wanted.encode())
         if not (from_here or known):
             return refuse(stopped(403, "access_denied", "Metrics are for the operator of this server."))

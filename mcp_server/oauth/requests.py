@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.inbound import decode_header_value
 from pydantic_core import from_json
 from starlette.types import Receive, Scope
@@ -15,14 +14,16 @@ from .scopes import allowed, subjects_of
 
 if TYPE_CHECKING:
     from .middleware import Door
+    from .tokens import Known
 
 
 class Asked:
     """One request: its headers by name, in lower case, and where it comes from. Read once: calls are many."""
 
-    user: AuthenticatedUser
+    user: "Known"
     message: dict
     subjects: list[tuple[str, str]]  # what the message is about
+    called: str = ""  # the method that it names
     name: str  # of the tool, prompt or resource that it uses
 
     def __init__(self, scope: Scope):
@@ -61,14 +62,14 @@ def take_in(asked: Asked, body: bytes, door: "Door") -> None:
     if not isinstance(message, dict):
         raise door.refusals.bad_request("send one JSON object")
     asked.message, asked.subjects = message, subjects_of(message)
-    asked.name = asked.subjects[0][1]
-    asked.about["operation"] = f"{message.get('method')} {asked.name}"[:100].rstrip()
+    asked.called, asked.name = asked.subjects[0]
+    asked.about["operation"] = f"{asked.called} {asked.name}"[:100].rstrip()
 
 
-def at_most(window: Window, key: Hashable, rule: str) -> None:
-    """Count it, if it may happen now. RFC 6585 §4: else, after how many seconds."""
+def at_most(window: Window, key: Hashable, rule: str, soon: bool = False) -> None:
+    """Count it, if it may happen now. RFC 6585 §4: else, after how many seconds; `soon` there will be room."""
     if wait := window.wait(key):
-        why, headers = "that was too much for one minute", {"Retry-After": str(wait)}
+        why, headers = "that was too much at once", {"Retry-After": str(1 if soon else wait)}
         raise stopped(429, "temporarily_unavailable", why, rule, **headers)
     window.count(key)
 
@@ -78,7 +79,8 @@ def at_most(window: Window, key: Hashable, rule: str) -> None:
 
 def own_host(asked: Asked, door: "Door") -> None:
     """A page whose name was made to point at this computer still sends its own name: RFC 9110 §7.4."""
-    if asked.all(b"host") != [door.host]:
+    hosts = asked.all(b"host")
+    if len(hosts) != 1 or hosts[0].lower() not in door.hosts:
         why = f"This server is {door.settings.origin}: ask for it by that name."
         raise stopped(421, "invalid_request", why, "own_host")
 
@@ -95,7 +97,7 @@ REQUEST_RULES = (own_host, own_origin)
 
 def not_too_often(asked: Asked, door: "Door") -> None:
     """OAuth 2.1 §7.7: nobody guesses for long. It counts before it is judged: a thousand at once come all too early."""
-    at_most(door.failures, asked.address, "not_too_often")
+    at_most(door.failures, asked.address, "not_too_often", soon=asked.address in door.undecided.times)
 
 
 GUESS_RULES = (not_too_often,)

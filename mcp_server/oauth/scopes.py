@@ -8,6 +8,7 @@ from mcp.shared.inbound import NAME_BEARING_METHODS
 from mcp.shared.uri_template import UriTemplate
 
 Scopes = tuple[str, ...]
+NOBODY: Scopes = ("",)  # no token holds this scope
 LISTS = {  # method: where its result holds the list, what names one of them, and which method uses one
     "tools/list": ("tools", "name", "tools/call"),
     "prompts/list": ("prompts", "name", "prompts/get"),
@@ -17,10 +18,10 @@ LISTS = {  # method: where its result holds the list, what names one of them, an
 
 
 class Needs:
-    """Scopes by operation. `otherwise` is needed by tools, prompts and resources that nobody declared."""
+    """Scopes by operation. What nobody declared needs `otherwise`, and without it stays shut."""
 
     def __init__(self, otherwise: Scopes):
-        self.otherwise = otherwise
+        self.otherwise = otherwise or NOBODY
         self.declared: dict[tuple[str, str], Scopes] = {}  # by method and name; resources under resources/read
         self.templates: list[tuple[UriTemplate, Scopes]] = []
         self.of_one = lru_cache(1000)(self.look_up)  # a call costs one look into a dict

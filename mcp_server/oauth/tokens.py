@@ -106,6 +106,7 @@ class Known(AuthenticatedUser):
     def __init__(self, access: AccessToken, until: float = 0.0, **about: str):
         super().__init__(access)
         self.until = until  # time.monotonic()
+        self.owner = access.client_id, access.subject
         self.about = {"who": access.subject, "client": access.client_id, **about}
 
 
