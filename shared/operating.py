@@ -79,6 +79,7 @@ class Impatient(AutoHTTPProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self.client = self.client and (as_ipv4(self.client[0]), self.client[1])
         self.loop.call_later(PATIENCE, self.look)
 
     def data_received(self, data: bytes) -> None:
@@ -97,6 +98,14 @@ class Impatient(AutoHTTPProtocol):
 
     def idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+
+def as_ipv4(host: str) -> str:
+    """A socket for both kinds of addresses shows those of IPv4 in another form: RFC 4291 §2.5.5.2."""
+    try:
+        return str(getattr(ipaddress.ip_address(host), "ipv4_mapped", None) or host)
+    except ValueError:
+        return host
 
 
 def sockets_for(url: str, listen: str) -> list[socket.socket]:

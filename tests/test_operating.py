@@ -74,25 +74,47 @@ def test_nobody_else_reads_the_trail(tmp_path) -> None:
 A_HEAD = b"GET / HTTP/1.1\r\nHost: a"
 
 
-@pytest.mark.parametrize("said", [b"", A_HEAD, A_HEAD + b"\r\n\r\n", A_HEAD + b"x" * 1_000_000])
-def test_a_connection_on_which_nothing_happens_is_closed(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operating, "PATIENCE", 0.2 if len(said) < 1000 else 60)
-    listening = operating.sockets_for("", "127.0.0.1:0")
-    config = uvicorn.Config(PlainTextResponse("here"), http=operating.Impatient, log_config=None, timeout_keep_alive=60)
+@contextlib.contextmanager
+def running(app, listen: str):
+    """The socket of a server with this app, which ends with the block."""
+    listening = operating.sockets_for("", listen)
+    config = uvicorn.Config(app, http=operating.Impatient, log_config=None, timeout_keep_alive=60)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": listening})
     thread.start()
     try:
-        with socket.create_connection(listening[0].getsockname()[:2], 10) as connection:
-            heard = b""
-            with contextlib.suppress(ConnectionError):
-                connection.sendall(said)
-                while more := connection.recv(1000):  # until it hangs up; a time-out fails
-                    heard += more
-        assert (b"200 OK" in heard) is said.endswith(b"\r\n\r\n")
+        yield listening[0]
     finally:
         server.should_exit = True
         thread.join()
+
+
+def heard(port: int, said: bytes) -> bytes:
+    """All that it says until it hangs up; a time-out fails."""
+    found = b""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(said)
+        while more := connection.recv(1000):
+            found += more
+    return found
+
+
+@pytest.mark.parametrize("said", [b"", A_HEAD, A_HEAD + b"\r\n\r\n", A_HEAD + b"x" * 1_000_000])
+def test_a_connection_on_which_nothing_happens_is_closed(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operating, "PATIENCE", 0.2 if len(said) < 1000 else 60)
+    with running(PlainTextResponse("here"), "127.0.0.1:0") as at:
+        answer = heard(at.getsockname()[1], said)
+    assert (b"200 OK" in answer) is said.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket for both kinds of addresses here")
+def test_whoever_comes_over_ipv4_has_an_address_of_ipv4_at_any_socket() -> None:
+    async def who(scope, receive, send) -> None:
+        await PlainTextResponse(scope["client"][0])(scope, receive, send)
+
+    with running(who, "[::]:0") as at:
+        answer = heard(at.getsockname()[1], A_HEAD + b"\r\nConnection: close\r\n\r\n")
+    assert answer.endswith(b"\r\n127.0.0.1")
 
 
 @pytest.mark.parametrize("listen", [":9611", "0.0.0.0:99999", "0.0.0.0:x", "[::1", "nobody.invalid:8000"])
