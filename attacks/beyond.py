@@ -32,6 +32,7 @@ TO_WEB = {"redirect_uri": WEB["redirect_uris"][0], "scope": SENTIMENT}
 NOWHERE = {"Origin": "null"}  # what a page says that does not want to say where it is from
 GUESSES = 5  # that one address has in a minute, at a door of ours
 IN_THE_OPEN = "https://as.example"
+OVER_TLS = "https://localhost:9000"
 PROXY = {"issuer": IN_THE_OPEN, "proxies": "10.0.0.1"}
 CARELESS = (
     {"issuer": "http://as.example"},
@@ -46,6 +47,8 @@ CARELESS = (
     {"listen": "0.0.0.0:9000"},
     {"listen": "[::]:9000"},
     PROXY | {"demo": True},
+    PROXY | {"issuer": OVER_TLS, "listen": "0.0.0.0:9000", "demo": True},
+    PROXY | {"proxies": "*"},
     {"signing_algorithm": "none"},
     {"signing_algorithm": "HS256"},
     {"code_lifetime": 86_400},
@@ -163,6 +166,19 @@ def told_the_operator(start: object, careless: dict[str, object]) -> Verdict:
     except Stop as why:
         return as_specified("a sentence") if name in str(why) or "https" in str(why) else otherwise(str(why))
     return got_in(f"{name} = {careless[name]!r} is taken")
+
+
+@attack("ATK-226", "Past the proxy that speaks TLS", "OAuth 2.1 §1.5", "AS", stopped_from="finished")
+def past_the_proxy(world: World) -> Verdict:
+    """Whoever finds the server behind it speaks http there, and so would all who were sent that way."""
+    with Finished(loaded=finished(world).loaded, issuer=OVER_TLS, proxies="10.0.0.1") as house:
+        origins = OVER_TLS, OVER_TLS.replace("https:", "http:")
+        honest, past = (house.client(house.auth_server.app, origin, ELSEWHERE) for origin in origins)
+        ask = house.ask(honest.post("/register", json=WEB).json().get("client_id", ""), **TO_WEB)
+        if not let_in(honest.get("/authorize", params=ask)):
+            return otherwise("not even over TLS")
+        answers = [past.post("/register", json=WEB), past.get("/authorize", params=ask), past.get("/jwks")]
+        return worst(*(denied(answer, (421, "invalid_request")) for answer in answers))
 
 
 # ── introspection ─────────────────────────────────────────────────────────────────────────────────

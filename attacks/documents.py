@@ -96,7 +96,7 @@ def odd_documents(world: World) -> Verdict:
         tries, started = [], time.monotonic()
         for answer in odd:
             site.at("/client.json", **answer)
-            tries.append(denied_with_page(asked_for(world, url)))
+            tries.append(denied_with_page(asked_for(world, url), 503 if "pause" in answer else 400))
         if inside.visits:
             return got_in("followed a redirect to a place inside")
         if time.monotonic() - started > 15:

@@ -180,7 +180,8 @@ def pictures(world: World) -> Verdict:
     browser = world.browser()
     ask = world.ask(world.register()["client_id"])
     answers = [browser.get("/authorize", params=ask, headers=picture) for _ in range(101)]
-    followed = browser.get("/authorize", params=ask, headers=picture | {"Sec-Fetch-Mode": "navigate"})
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    followed = browser.get("/authorize", params=ask, headers=link)
     if followed.status_code == 429:
         return got_in("the user cannot sign in any more")
     if followed.status_code != 200:

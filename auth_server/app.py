@@ -27,9 +27,9 @@ from .context import AuthServer, Metrics, OAuthError, server_of
 from .database import Database
 from .demo import furnish
 from .directory import Directory
-from .guard import Guard, address
+from .guard import Guard
 from .keys import Keys
-from .parameters import shows_token
+from .parameters import address, shows_token
 from .refusals import HANDLERS
 from .settings import Settings
 from .storage import Store

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from shared.audit import write_down
 
-from .browsers import ask_somebody, back_to_client, may_send_home, session_of
+from .browsers import ask_somebody, session_of
+from .consents import back_to_client, may_send_home
 from .context import OAuthError, server_of
 from .pages import next_page, sentences
 from .parameters import Known, find_client, if_silent, known_to, names_a_resource, once_each, registered_scope
@@ -58,7 +59,7 @@ async def authorize(request: Request) -> Response:
     server = server_of(request)
     pairs = request.query_params.multi_items()
     ask = once_each(pairs, ("client_id", "redirect_uri"))
-    known = await known_to(server, await find_client(server, ask.get("client_id", "")))
+    known = await known_to(server, await find_client(request, ask.get("client_id", "")))
     for rule in SHOW_THE_USER:
         rule(ask, known)
     write_down(client=ask["client_id"])

@@ -109,7 +109,7 @@ def way_shown(request: Request, ask: dict[str, str]) -> str:
 
 
 async def by_name(request: Request, ask: dict[str, str]) -> tuple[Client | None, bool]:
-    client = await find_client(server_of(request), ask.get("client_id", ""))
+    client = await find_client(request, ask.get("client_id", ""))
     return client, client is not None
 
 
@@ -127,7 +127,7 @@ async def by_assertion(request: Request, ask: dict[str, str]) -> tuple[Client | 
         return None, False
     kind, issuer = ask.get("client_assertion_type", ""), server.settings.issuer
     assertion = Assertion(raw, kind, found["header"], found["payload"], issuer)
-    client = await find_client(server, assertion.claims.get("sub"))
+    client = await find_client(request, assertion.claims.get("sub"))
     if client is None or not all(rule(assertion, client) for rule in ASSERTION_RULES):
         return client, False
     return client, all([await rule(assertion, client, server) for rule in ASSERTION_REPLAY_RULES])

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,7 @@ from shared.limits import Window
 from shared.operating import is_loopback
 
 from .context import OAuthError
-from .fetching import CannotFetch, Fetched, Fetcher
+from .fetching import CannotFetch, Fetched, Fetcher, Unreachable
 from .registration import REGISTRABLE, REGISTRATION_RULES, known_grants
 from .settings import Settings
 from .storage import Client
@@ -23,9 +24,10 @@ from .storage import Client
 Fetch = Callable[[str, bool], Awaitable[Fetched]]
 
 USUAL_AGE = 300  # seconds, for a document whose server says nothing about it
-LONGEST_AGE = 86_400  # seconds, whatever its server says
+LEAST_AGE, LONGEST_AGE = 60, 86_400  # seconds, whatever its server says: one flow needs it more than once
+LAST_GOOD = 3600  # seconds that it counts beyond its age, while nobody answers there
 MOST_KEPT = 1000  # documents
-FETCHES_PER_HOST = 30  # a minute, so that nobody uses us to flood somebody else
+FETCHES = 30  # a minute, by asker and host, so that nobody uses us to flood somebody else
 SILENCE = {"token_endpoint_auth_method": "none", "client_name": ""}  # what it means; else as for whoever registers
 KEPT = ("client_name", "redirect_uris", "scope", "jwks", "token_endpoint_auth_method")  # what we use of a document
 
@@ -99,43 +101,68 @@ def unusable(why: str) -> OAuthError:
     return OAuthError("invalid_client", f"The document at this client_id cannot be used: {why}.")
 
 
+@dataclass
+class Kept:
+    """Both are seconds since 1970."""
+
+    client: Client
+    fresh_until: float
+    good_until: float
+
+
 class Documents:
     """What we read lately. `fetch` takes a URL and whether it must be on this computer; it raises `CannotFetch`."""
 
     def __init__(self, settings: Settings, fetch: Fetch | None = None):
         self.settings = settings
         self.fetch = fetch or Fetcher()
-        self.kept: dict[str, tuple[Client, float]] = {}  # until when, in seconds since 1970
-        self.fetches = Window(FETCHES_PER_HOST)
+        self.kept: dict[str, Kept] = {}
+        self.fetches = Window(FETCHES)
 
-    async def client(self, client_id: str) -> Client | None:
+    async def client(self, client_id: str, asker: str) -> Client | None:
         """The client that this URL describes, kept for as long as its server says; None if it cannot be a client's.
 
-        Raises `OAuthError`: invalid_client with the reason, or 503 if we fetch too much from its host.
+        `asker`: on whose account we look for it. Raises `OAuthError`: invalid_client with the reason, or 503 if nobody
+        answers there, or if we fetch too much from there for this asker.
         """
         on = self.settings.client_metadata_documents
         if not on or not all(rule(client_id, self.settings) for rule in URL_RULES):
             return None
-        client, good_until = self.kept.pop(client_id, (None, 0.0))
-        if client is None or time.time() >= good_until:
-            client, age = await self.read(client_id)
-            good_until = time.time() + age
+        known = self.kept.get(client_id)
+        if known is None or time.time() >= known.fresh_until:
+            known = await self.renewed(client_id, asker, known)
+        self.kept.pop(client_id, None)
         if len(self.kept) >= MOST_KEPT:
             del self.kept[next(iter(self.kept))]  # the one that nobody has used for longest
-        self.kept[client_id] = client, good_until
-        return client
+        self.kept[client_id] = known
+        return known.client
 
-    async def read(self, client_id: str) -> tuple[Client, float]:
-        host = urlsplit(client_id).hostname
-        if wait := self.fetches.wait(host):
-            why = "We have looked for too many documents there. Try again later."
-            raise OAuthError("temporarily_unavailable", why, 503, wait)
-        self.fetches.count(host)
+    async def renewed(self, client_id: str, asker: str, known: Kept | None) -> Kept:
+        """The last good one counts until there is another. To renew it is on nobody's account, once a minute."""
+        now = time.time()
+        still_good = known is not None and now < known.good_until
+        if still_good:
+            known.fresh_until = now + LEAST_AGE  # nobody else need look meanwhile, or soon if nobody answers
+        else:
+            self.count(asker, urlsplit(client_id).hostname)
         try:
             fetched = await self.fetch(client_id, on_this_computer(client_id, self.settings))
-        except CannotFetch as problem:
-            raise unusable(str(problem)) from None
-        return client_of(fetched.body, client_id), age_limit(fetched.headers)
+            fresh_until = time.time() + age_limit(fetched.headers)
+            return Kept(client_of(fetched.body, client_id), fresh_until, fresh_until + LAST_GOOD)
+        except Unreachable as problem:
+            if still_good:
+                return known
+            why = f"The document at this client_id cannot be read now: {problem}."
+            raise OAuthError("temporarily_unavailable", why, 503, 5) from None
+        except (CannotFetch, OAuthError) as no:
+            self.kept.pop(client_id, None)
+            raise (no if isinstance(no, OAuthError) else unusable(str(no))) from None
+
+    def count(self, asker: str, host: str) -> None:
+        if wait := self.fetches.wait((asker, host)):
+            why = "We have looked for too many documents there. Try again later."
+            raise OAuthError("temporarily_unavailable", why, 503, wait)
+        self.fetches.count((asker, host))
 
 
 def client_of(body: bytes, url: str) -> Client:
@@ -159,10 +186,10 @@ def client_of(body: bytes, url: str) -> Client:
 
 
 def age_limit(headers: dict[str, str]) -> float:
-    """How many seconds its server lets us keep it, within our own limit: RFC 9111 §4.2, §5.3, CIMD §4.3."""
+    """How many seconds its server lets us keep it, within our own limits: RFC 9111 §4.2, §5.3, CIMD §4.3."""
     control = headers.get("cache-control", "").lower()
     if re.search(r"no-store|no-cache|private", control):
-        return 0
+        return LEAST_AGE
     if fresh := re.search(r"max-age=\"?([0-9]{0,10})", control):
         seconds = float(fresh[1] or 0)
     elif "expires" in headers:
@@ -170,7 +197,7 @@ def age_limit(headers: dict[str, str]) -> float:
             expires, now = (parsedate_to_datetime(headers[name]).timestamp() for name in ("expires", "date"))
             seconds = expires - now
         except (ValueError, KeyError, OverflowError):
-            return 0  # an odd date is one in the past
+            seconds = 0  # an odd date is one in the past
     else:
         seconds = USUAL_AGE
-    return min(max(seconds, 0), LONGEST_AGE)
+    return min(max(seconds, LEAST_AGE), LONGEST_AGE)

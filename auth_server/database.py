@@ -4,11 +4,13 @@ SQLite is asked in the event loop: it answers in microseconds. What every flow a
 a tenth of the time; all else goes over the same connection through SQLAlchemy. Any other database is asked in a thread.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -22,6 +24,7 @@ from . import tables
 
 P, T = ParamSpec("P"), TypeVar("T")
 BUSY = 5  # seconds to wait while another process writes
+AGAIN = 0.02  # seconds until the event loop tries once more
 
 
 def sha256(secret: str) -> bytes:
@@ -63,14 +66,27 @@ class Database:
 
     async def ask(self, method: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Call something that asks the database, without holding up the event loop."""
-        if self.is_sqlite:
-            return method(*given, **named)
-        return await anyio.to_thread.run_sync(lambda: method(*given, **named))
+        if not self.is_sqlite:
+            return await anyio.to_thread.run_sync(lambda: method(*given, **named))
+        self.direct.wait_for_nobody()
+        until = time.monotonic() + BUSY
+        while True:
+            try:
+                return method(*given, **named)
+            except OperationalError as problem:
+                if not is_busy(problem) or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(AGAIN)  # nothing has happened yet, and all others are served meanwhile
 
     def close(self) -> None:
         if self.is_sqlite:
             self.direct.connection.close()
         self.engine.dispose()
+
+
+def is_busy(problem: OperationalError) -> bool:
+    """Whether another process writes just now."""
+    return getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def make_private(path: str | None) -> None:
@@ -108,6 +124,14 @@ class Direct:
             compiled = one.compile(dialect=engine.dialect, column_keys=columns)
             self.prepared[id(one)] = str(compiled), compiled.positiontup
         self.lock = threading.Lock()
+        self.waits = True
+
+    def wait_for_nobody(self) -> None:
+        """From now on, whoever finds the database busy is told so at once: they wait without us."""
+        if self.waits:
+            with self.lock:
+                self.driver.execute("PRAGMA busy_timeout = 0")
+            self.waits = False
 
     def execute(self, statement: Executable, given: dict[str, Any] | None = None) -> Any:
         """What is prepared goes in and out as SQLite has it: text, numbers and bytes."""

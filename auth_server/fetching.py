@@ -40,6 +40,10 @@ class CannotFetch(Exception):
     """The message is half a sentence for whoever asked: what was wrong there."""
 
 
+class Unreachable(CannotFetch):
+    """It says nothing about the document: later somebody may answer."""
+
+
 def public_address(address: Address, loopback_only: bool) -> bool:
     """No private, shared, link-local, multicast or otherwise special address: CIMD §6, RFC 6890."""
     if loopback_only:
@@ -57,6 +61,8 @@ ADDRESS_RULES = (public_address, this_computer)
 
 
 def plain_success(status: int, headers: dict[str, str]) -> None:
+    if status == 429 or status >= 500:
+        raise Unreachable(f"its status was {status}")
     if status != 200:
         raise CannotFetch(f"its status was {status}, and only 200 will do")  # CIMD §4: no redirects either
 
@@ -106,9 +112,9 @@ class Fetcher:
             with anyio.fail_after(TIME_LIMIT):
                 return await self.get(url, checked_backend(self.addresses, loopback_only))
         except (TimeoutError, httpcore2.TimeoutException):
-            raise CannotFetch(f"it took more than {TIME_LIMIT} seconds") from None
+            raise Unreachable(f"it took more than {TIME_LIMIT} seconds") from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, UnicodeError):  # the last: an odd name
-            raise CannotFetch("its host cannot be reached") from None
+            raise Unreachable("its host cannot be reached") from None
 
     async def get(self, url: str, backend: "httpcore2.AsyncNetworkBackend") -> Fetched:
         import httpcore2

@@ -1,7 +1,6 @@
 """What stands before every endpoint: is it for us, is it too much, and one line about what was decided."""
 
 import asyncio
-import ipaddress
 import re
 import secrets
 import time
@@ -14,6 +13,7 @@ from shared.audit import record
 from shared.limits import Window
 
 from .context import AuthServer, Stopped
+from .parameters import address, neighbourhood
 from .refusals import refuse
 
 EVERYTHING_COUNTS = ("/register", "/authorize", "/account")  # where something is kept, even for honest people
@@ -52,6 +52,7 @@ class Guard:
             return await self.app(scope, receive, send)
         request, began = Request(scope), time.monotonic()
         record.set({})
+        request.state.let_in = False
 
         async def receive_in_time() -> Message:
             try:
@@ -74,6 +75,7 @@ class Guard:
                 rule(request, self)
         except Stopped as no:
             return await refuse(request, no)(scope, receive, send_on)
+        request.state.let_in = True
         self.count(request, SUCCESS_IS_TAKEN_BACK + EVERYTHING_COUNTS)  # now: of a thousand guesses at once all count
         try:
             await self.app(scope, receive_in_time, send_on)
@@ -88,7 +90,9 @@ class Guard:
     def decided(self, request: Request, status: int, began: float) -> None:
         """One JSON object: when, what, with which outcome, and who, which client, why if it is known."""
         endpoint, metrics = self.endpoint(request.scope), self.server.metrics
-        if status in FAILED:
+        if not request.state.let_in:
+            pass  # it was not counted, and it was no guess
+        elif status in FAILED:
             self.count(request, FAILURES_COUNT)
         elif endpoint in SUCCESS_IS_TAKEN_BACK:
             self.windows[endpoint].take_back(neighbourhood(request))
@@ -119,10 +123,20 @@ def not_endless(scope: Scope) -> None:
 def own_host(request: Request, guard: Guard) -> None:
     """A page whose name was made to point at this computer still sends its own name: RFC 9110 §7.4."""
     hosts = [host.lower() for host in request.headers.getlist("host")]
-    if guard.endpoint(request.scope) == "/metrics" and all(re.fullmatch(HERE, host) for host in hosts):
-        return  # whoever reads the metrics on this computer need not know what the world calls us
-    if hosts != [guard.host]:
+    if hosts != [guard.host] and not metrics_here(request, guard):
         raise Stopped("invalid_request", f"This server is {guard.own}: ask for it by that name.", 421)
+
+
+def over_tls(request: Request, guard: Guard) -> None:
+    """Whoever goes past the proxy that speaks TLS for us gets nothing: OAuth 2.1 §1.5."""
+    if guard.own.startswith("https:") and request.scope["scheme"] != "https" and not metrics_here(request, guard):
+        raise Stopped("invalid_request", f"This server is {guard.own}: ask for it over TLS.", 421)
+
+
+def metrics_here(request: Request, guard: Guard) -> bool:
+    """Whoever reads the metrics on this computer need not know what the world calls us."""
+    hosts = request.headers.getlist("host")
+    return guard.endpoint(request.scope) == "/metrics" and all(re.fullmatch(HERE, host.lower()) for host in hosts)
 
 
 def own_origin(request: Request, guard: Guard) -> None:
@@ -133,9 +147,10 @@ def own_origin(request: Request, guard: Guard) -> None:
 
 
 def no_picture(request: Request, guard: Guard) -> None:
-    """A link may lead here from anywhere, a picture in a stranger's page may not: it uses up the user's limits."""
+    """A link may lead here from anywhere. A picture or a frame in a stranger's page uses up the user's limits."""
     foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    if foreign and request.headers.get("sec-fetch-mode") != "navigate":
+    followed = request.headers.get("sec-fetch-mode") == "navigate"
+    if foreign and not (followed and request.headers.get("sec-fetch-dest", "document") == "document"):
         raise Stopped("invalid_request", "Pages of other websites may not send requests here.", 403)
 
 
@@ -146,17 +161,4 @@ def not_too_often(request: Request, guard: Guard) -> None:
         raise Stopped("temporarily_unavailable", "that was too much for one minute", 429, wait)  # RFC 6585 §4
 
 
-REQUEST_RULES = (own_host, own_origin, no_picture, not_too_often)
-
-
-def address(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
-def neighbourhood(request: Request) -> str:
-    """An address; of IPv6 the /64 that it is in, because whoever has one address there has all of them."""
-    host = address(request)
-    try:
-        return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False)) if ":" in host else host
-    except ValueError:
-        return host
+REQUEST_RULES = (own_host, over_tls, own_origin, no_picture, not_too_often)

@@ -7,6 +7,7 @@ reads the folder knows everything, and two processes that read it agree.
 
 from __future__ import annotations  # `Keys.list` would be taken for the type
 
+import contextlib
 import logging
 import os
 import re
@@ -150,6 +151,7 @@ class Keys:
             sooner = replace(others[0], signs_from=int(time.time()))
             os.replace(self.folder / others[0].file_name, self.folder / sooner.file_name)
         self.delete(key)
+        self.read()
 
     def purge(self) -> None:
         """Delete what is published no longer."""
@@ -158,13 +160,13 @@ class Keys:
 
     def delete(self, key: SigningKey) -> None:
         (self.folder / key.file_name).unlink(missing_ok=True)
-        self.read()
+        self.keys = [other for other in self.keys if other != key]
 
     def of(self, algorithm: str) -> list[SigningKey]:
         return [key for key in self.keys if key.algorithm == algorithm]
 
     def look(self) -> None:
-        """At the folder, if we have not just done so. What is wrong with it then is said, and changes nothing."""
+        """At the folder, if we have not just done so. What cannot be used is said, and left out."""
         if not 0 <= time.monotonic() - self.looked_at < LOOK_EVERY:
             try:
                 self.read()
@@ -172,11 +174,17 @@ class Keys:
                 logging.getLogger("auth_server").warning("keys: %s", problem)
 
     def read(self) -> None:
+        """Raises `Stop` if a file cannot be used, after all others: what was retired is gone in any case."""
         self.looked_at = time.monotonic()
-        known = {key.file_name: key for key in self.keys}
-        names = [name for name in os.listdir(self.folder) if NAME.fullmatch(name)]
-        found = [known.get(name) or load(self.folder / name) for name in names]
-        self.keys = sorted((key for key in found if key), key=lambda key: (key.signs_from, key.kid))
+        known, found, problems = {key.file_name: key for key in self.keys}, [], []
+        for name in filter(NAME.fullmatch, os.listdir(self.folder)):
+            try:
+                found.append(known.get(name) or load(self.folder / name))
+            except Stop as problem:
+                problems.append(str(problem))
+        self.keys = sorted(filter(None, found), key=lambda key: (key.signs_from, key.kid))
+        if problems:
+            raise Stop("\n".join(problems))
 
     def add(self, algorithm: str, wait: int = 0) -> SigningKey:
         """A new one, which signs in so many seconds."""
@@ -188,6 +196,8 @@ class Keys:
             file.write(made.private_bytes(*AS_PEM))
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(AttributeError, PermissionError):  # Windows has no chown, and only root may
+            os.chown(unfinished, self.folder.stat().st_uid, self.folder.stat().st_gid)  # the server must read it
         os.replace(unfinished, self.folder / key.file_name)
         self.keys.append(key)
         self.read()

@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 from .client_authentication import WAYS
 from .context import server_of
 from .parameters import OFFLINE_ACCESS
-from .registration import all_scopes
+from .registration import all_scopes, may_register
 from .settings import ALGORITHMS, Settings
 from .token import GRANT_TYPES
 
@@ -29,7 +29,6 @@ async def server_metadata(request: Request) -> Response:
         "grant_types_supported": list(GRANT_TYPES),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": methods,
-        "registration_endpoint": f"{issuer}/register",
         "scopes_supported": [*all_scopes(resources), OFFLINE_ACCESS],
         "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
         "jwks_uri": f"{issuer}/jwks",
@@ -42,6 +41,7 @@ async def server_metadata(request: Request) -> Response:
         "response_modes_supported": ["query"],
         "protected_resources": list(resources),  # RFC 9728 §4
     }
+    found |= {"registration_endpoint": f"{issuer}/register"} if may_register(settings) else {}
     found |= {"client_id_metadata_document_supported": True} if settings.client_metadata_documents else {}
     return JSONResponse(found, headers=CACHEABLE)
 

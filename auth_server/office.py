@@ -112,9 +112,10 @@ def removing(group: click.Group, what: Table) -> None:
     @click.argument("name")
     @at_the_office
     def remove(here: Office, name: str) -> None:
-        if not here.store.remove(what, name, time.time()):
+        was_there, ended = here.store.remove(what, name, time.time())
+        if not (was_there or ended):
             raise Stop(f"There is no {name!r} here.")
-        here.say({"removed": name}, here.living_on)
+        here.say({"removed" if was_there else "ended": name}, here.living_on)
 
 
 # ── clients and resources ─────────────────────────────────────────────────────────────────────────
@@ -207,7 +208,7 @@ def resources() -> None:
 @at_the_office
 def add_resource(here: Office, resource: str, name: str | None, scopes: tuple[str, ...], new_credentials: bool) -> None:
     """Add a resource, or change one. Its credentials for introspection are shown once, and kept only as a hash."""
-    if not re.fullmatch(r"https?://[!\"$-~]+", resource) or not may_be_http(resource, ""):
+    if not is_a_place(resource):
         what = "a resource is an https URL without a fragment, or http on this computer (RFC 8707 §2)"
         raise click.BadParameter(what, param_hint="RESOURCE")
     named = [SCOPE.fullmatch(one) for one in scopes]
@@ -221,6 +222,13 @@ def add_resource(here: Office, resource: str, name: str | None, scopes: tuple[st
         known = replace(known, introspection_id=secrets.token_urlsafe(16), secret_hash=sha256(secret))
     here.directory.put_resource(known, time.time())
     here.say(shown(known) | ({"introspection_secret": secret} if secret else {}), ONCE if secret else "")
+
+
+def is_a_place(resource: str) -> bool:
+    try:
+        return bool(re.fullmatch(r"https?://[!\"$-~]+", resource)) and may_be_http(resource, "")
+    except ValueError:  # half an IPv6 address
+        return False
 
 
 @resources.command("list")

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from shared.operating import serve
 from shared.stop import Stop
 
-from .accounts import LONGEST, SHORTEST, Accounts
+from .accounts import LONGEST, SHORTEST, Accounts, as_name, as_password
 from .directory import moment
 from .office import Office, at_the_office, clients, config_option, json_option, load_settings, removing, resources
 from .settings import Settings
@@ -81,16 +81,25 @@ def users() -> None:
 @at_the_office
 def add_user(here: Office, username: str) -> None:
     """Add somebody, or give them another password: asked for or, without a terminal, a line of standard input."""
-    if not (username.isprintable() and username == username.strip() and 0 < len(username) <= LONGEST):
+    if not (username := as_name(username)):
         raise click.BadParameter(f"a name has 1 to {LONGEST} characters, none of them odd", param_hint="USERNAME")
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True)
     else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    if not SHORTEST <= len(password) <= LONGEST:
+        password = line_of_input()
+    if not SHORTEST <= len(password := as_password(password)) <= LONGEST:
         raise Stop(f"A password has {SHORTEST} to {LONGEST} characters.")
     is_new = here.directory.put_person(username, Accounts(here.directory).hash(password), time.time())
     here.say({"added" if is_new else "changed": username}, "" if is_new else "They have to sign in again.")
+
+
+def line_of_input() -> str:
+    try:
+        line = sys.stdin.readline().rstrip("\r\n")
+        line.encode()  # where the locale is C, odd bytes have come through
+        return line
+    except UnicodeError:
+        raise Stop("The password on standard input is not UTF-8.") from None
 
 
 @users.command("list")
@@ -147,7 +156,10 @@ def tokens() -> None:
 @click.option("--grant", "grant_id", help="whatever came of this one consent: a jti up to its dot")
 @at_the_office
 def revoke(here: Office, **named: str | None) -> None:
-    """End grants: their refresh tokens, and their access tokens where this server is asked about them."""
+    """End grants: their refresh tokens, and their access tokens where this server is asked about them.
+
+    What a machine was given ends too, but is not counted.
+    """
     named = {name: value for name, value in named.items() if value}
     if not named:
         raise click.UsageError("Say whose: --client, --user or --grant.")
@@ -155,7 +167,7 @@ def revoke(here: Office, **named: str | None) -> None:
     for name, value in named.items():
         if not (here.store.was_given(**{name: value}) or name in known and known[name](value)):
             raise Stop(f"There is no {PARTIES[name]} {value!r} here.")
-    here.say({"ended": here.store.end_grants(time.time(), **named)}, here.living_on)
+    here.say({"ended": here.store.take_back(time.time(), **named)}, here.living_on)
 
 
 removing(users, people)

@@ -12,7 +12,9 @@ from shared.audit import write_down
 from shared.bodies import read_form
 
 from . import browsers
-from .browsers import Waiting, allow, deny, leave, need_not_ask, open_ask
+from .accounts import as_name
+from .browsers import Waiting, open_ask
+from .consents import allow, deny, leave, need_not_ask
 from .context import AuthServer, OAuthError, server_of
 from .demo import PEOPLE
 from .directory import Resource
@@ -86,7 +88,7 @@ async def known_of(waiting: Waiting) -> Known:
     """Raises `OAuthError` if an operator has removed the client or the resource meanwhile."""
     if waiting.known:
         return waiting.known
-    known = await known_to(waiting.server, await find_client(waiting.server, waiting.asked["client_id"]))
+    known = await known_to(waiting.server, await find_client(waiting.request, waiting.asked["client_id"]))
     if known.client is None or waiting.asked["resource"] not in known.resources:
         raise OAuthError("invalid_request", "What this page asks about is gone.")
     return known
@@ -108,15 +110,20 @@ async def login(request: Request) -> Response:
     """Who they are. What they are asked afterwards is on another page."""
     server = server_of(request)
     answer = once_each(await read_form(request), ("request", "decision", "username", "password"))
-    waiting, username = await open_ask(request, answer, of_a_client=False), answer.get("username", "")
+    waiting, username = await open_ask(request, answer, of_a_client=False), as_name(answer.get("username", ""))
     if waiting.asked and answer.get("decision") == "deny":
         return await deny(waiting)
-    server.guessed(f"password of {username}")  # before we look: of a thousand guesses at once all count
-    if not await server.accounts.check(username, answer.get("password", "")):
-        known = username.isprintable() and await server.directory.ask(server.directory.password_hash, username)
+    whose, right = f"password of {username}", None
+    server.guessed(whose)  # before we look: of a thousand guesses at once all count
+    try:
+        right = await server.accounts.check(username, answer.get("password", ""))
+    finally:
+        if right is not False:  # or we were too busy to look
+            server.guesses.take_back(whose)
+    if not right:
+        known = await server.directory.ask(server.directory.password_hash, username)
         write_down(reason="wrong password", **({"who": username} if known else {}))  # if not, it may be a password
         return await login_page(waiting, 403, "This name and this password do not belong together.")
-    server.guesses.take_back(f"password of {username}")
     write_down(who=username)
     onwards = browsers.go_to(server.settings, f"/consent?request={waiting.request_id}" if waiting.asked else "/account")
     await browsers.begin_session(request, onwards, username)

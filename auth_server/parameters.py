@@ -1,12 +1,14 @@
 """What was asked, made plain at the edge; and by whom, for whose door: the rules that /authorize and /token share."""
 
 import hmac
+import ipaddress
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from .context import AuthServer, OAuthError
+from .context import AuthServer, OAuthError, server_of
 from .directory import Resource
 from .storage import Client
 
@@ -34,6 +36,25 @@ def shows_token(request: Request, wanted: str) -> bool:
     return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), wanted.encode())
 
 
+def address(request: Request) -> str:
+    """Of whoever asks. IPv4 is IPv4, at whichever socket it came in."""
+    host = request.client.host if request.client else ""
+    try:
+        found = ipaddress.ip_address(host)
+        return str(getattr(found, "ipv4_mapped", None) or found)
+    except ValueError:
+        return host
+
+
+def neighbourhood(request: Request) -> str:
+    """An address; of IPv6 the /64 that it is in, because whoever has one address there has all of them."""
+    host = address(request)
+    try:
+        return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False)) if ":" in host else host
+    except ValueError:
+        return host
+
+
 def is_short_text(value: object) -> bool:
     """Printable, and at most 2000 characters."""
     return isinstance(value, str) and value.isprintable() and len(value) <= 2000
@@ -47,12 +68,13 @@ class Known:
     resources: dict[str, Resource]
 
 
-async def find_client(server: AuthServer, client_id: object) -> Client | None:
+async def find_client(request: Request, client_id: object) -> Client | None:
     """Registered here, or described by the document at its URL. Raises `OAuthError` if that cannot be used."""
+    server = server_of(request)
     if not is_short_text(client_id):
         return None
     if client_id.startswith(("https://", "http://")):
-        return await server.documents.client(client_id)
+        return await server.documents.client(client_id, neighbourhood(request))
     return await server.store.ask(server.store.client, client_id)
 
 
@@ -82,8 +104,29 @@ def may_ask(ask: dict[str, str], known: Known) -> list[str]:
 
 
 def if_silent(ask: dict[str, str], known: Known) -> dict[str, str]:
-    """What an ask means that names no scope: all that this client may ask there. RFC 6749 §3.3."""
+    """What an ask means that names no scope: all that this client may ask there. RFC 6749 §3.3.
+
+    Its resource is from here on spelled as the operator did.
+    """
+    if ask.get("resource") not in known.resources:
+        ask = ask | {"resource": one for one in known.resources if same_place(one, ask.get("resource", ""))}
     return {"scope": " ".join(may_ask(ask, known))} | ask
+
+
+def same_place(one: str, other: str) -> bool:
+    """Scheme and host of a URL may be in upper case: RFC 3986 §6.2.2.1."""
+    one, other = (re.sub(r"^[^/]*//[^/?]*", lambda origin: origin[0].lower(), url) for url in (one, other))
+    return one == other
+
+
+def still_there(resource: str, scope: str, known: Known) -> str:
+    """What is left of a scope that was allowed. Raises `OAuthError` if nothing is, or the resource has gone."""
+    ask = {"resource": resource}
+    names_a_resource(ask, known)
+    left = " ".join(name for name in scope.split() if name in (*may_ask(ask, known), OFFLINE_ACCESS))
+    if not at_the_resource(left):
+        raise OAuthError("invalid_scope", "nothing of what was allowed is to be had any longer")
+    return left
 
 
 def at_the_resource(scope: str) -> str:

@@ -16,8 +16,8 @@ from .context import AuthServer, OAuthError, server_of
 from .database import sha256
 from .directory import Resource
 from .parameters import OFFLINE_ACCESS, is_short_text, shows_token
-from .settings import ALGORITHMS
-from .storage import Client
+from .settings import ALGORITHMS, Settings
+from .storage import A_DAY, Client
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic", "private_key_jwt")
 LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(?![A-Za-z0-9.-])"  # and not localhost.evil.example
@@ -146,7 +146,7 @@ async def register(request: Request) -> Response:
     resources = await server.directory.ask(server.directory.resources)
     client, secret = new_client(metadata, resources, by_the_operator=operator)
     now = time.time()
-    until = None if operator else now + server.settings.unused_client_lifetime
+    until = None if operator else now + min(A_DAY, server.settings.unused_client_lifetime)  # a token lengthens it
     await server.store.ask(server.store.add_client, client, now, until)
     write_down(client=client.client_id)
     told_once = {"client_secret": secret, "client_secret_expires_at": 0} if secret else {}
@@ -187,6 +187,11 @@ def known_grants(metadata: dict[str, Any]) -> list[str]:
 def all_scopes(resources: dict[str, Resource]) -> list[str]:
     """Those of all resources, each once."""
     return list(dict.fromkeys(scope for resource in resources.values() for scope in resource.scopes))
+
+
+def may_register(settings: Settings) -> bool:
+    """Whether there is anybody who may."""
+    return settings.open_registration or bool(settings.initial_access_token)
 
 
 def by_the_operator(request: Request, server: AuthServer) -> bool:

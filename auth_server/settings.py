@@ -5,6 +5,7 @@ A setting `code_lifetime` is `code_lifetime = 60` in the file and `AS_CODE_LIFET
 
 import dataclasses
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -14,11 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.addresses import ISSUER
-from shared.operating import is_loopback, may_be_http
+from shared.operating import is_loopback
 from shared.stop import Stop
 
 DEMO_DATA = "data/demo"
 ALGORITHMS = ("RS256", "ES256")
+SEGMENT = r"/[A-Za-z0-9._~!$&'()*+,;=:@-]+"  # of a path that everybody writes alike: RFC 3986 §3.3, less its escapes
 
 
 def setting(default: Any, says: str) -> Any:
@@ -33,7 +35,7 @@ class Settings:
     listen: str = setting("", "HOST:PORT to listen at; empty: loopback, at the port of the issuer")
     certificate: str = setting("", "a PEM file; with `key` it makes the server speak TLS")
     key: str = setting("", "a PEM file")
-    proxies: str = setting("", "addresses of proxies before this server, with commas: they speak TLS for it")
+    proxies: str = setting("", "proxies before this server, addresses or networks with commas: they speak TLS for it")
     data: str = setting("data/auth_server", "the folder for database and keys; nobody else needs to read it")
     database: str = setting("", "a database by its SQLAlchemy URL; empty: a SQLite file in `data`")
     audit: str = setting("", "the file for the audit trail; empty: standard error")
@@ -126,26 +128,54 @@ def no_such(name: str, known: Iterable[str]) -> str:
     return f"There is no setting {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
 
 
+def host_of(url: str) -> str:
+    """Empty if there is none, or a port that cannot be."""
+    try:
+        split = urlsplit(url)
+        return "" if split.netloc.endswith(":") or split.port == 0 else split.hostname or ""
+    except ValueError:
+        return ""
+
+
+def leads_elsewhere(url: str) -> bool:
+    return bool(host_of(url)) and not is_loopback(host_of(url))
+
+
 def issuer_is_a_place(settings: Settings) -> str | None:
-    if not re.fullmatch(r"https?://[^/?#@\s]+(/[^/?#\s]+)*", settings.issuer):
-        return f"issuer {settings.issuer!r} must be a URL like https://as.example, and end without a slash."
+    well_formed = re.fullmatch(rf"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?({SEGMENT})*", settings.issuer)
+    if not well_formed or not host_of(settings.issuer):
+        return f"issuer {settings.issuer!r} must be a URL like https://as.example, in ASCII, and end without a slash."
+
+
+def listen_is_a_place(settings: Settings) -> str | None:
+    if settings.listen and not host_of(f"//{settings.listen}"):
+        return f"listen {settings.listen!r} must be HOST:PORT, like 0.0.0.0:8443."
 
 
 def http_stays_here(settings: Settings) -> str | None:
-    if not may_be_http(settings.issuer, ""):
+    if not settings.secure and leads_elsewhere(settings.issuer):
         return f"issuer {settings.issuer!r} must be https: http is for this computer alone (OAuth 2.1 §1.5)."
-    if settings.listen and not settings.secure and not is_loopback(urlsplit(f"//{settings.listen}").hostname or ""):
+    if not settings.secure and leads_elsewhere(f"//{settings.listen}"):
         return f"listen {settings.listen!r} lets others in without TLS: give an https issuer (OAuth 2.1 §1.5)."
 
 
 def demo_stays_here(settings: Settings) -> str | None:
-    if settings.demo and not is_loopback(urlsplit(settings.issuer).hostname or ""):
-        return "demo is for this computer alone: its passwords are on the page. Use an issuer on localhost."
+    if settings.demo and (settings.database or any(map(leads_elsewhere, (settings.issuer, f"//{settings.listen}")))):
+        why = "its passwords are on the page, and stay in the database"
+        return f"demo is for this computer alone: {why}. Use issuer and listen on localhost, and no other database."
 
 
 def https_comes_from_somewhere(settings: Settings) -> str | None:
     if bool(settings.certificate) != bool(settings.key) or settings.secure and not (settings.key or settings.proxies):
         return "An https issuer takes certificate and key, or proxies that speak TLS before this server."
+
+
+def proxies_are_addresses(settings: Settings) -> str | None:
+    try:
+        for one in settings.proxies.split(",") if settings.proxies else ():
+            ipaddress.ip_network(one.strip())
+    except ValueError:
+        return f"proxies must be addresses or networks, like 10.0.0.5,10.1.0.0/16: {one.strip()!r} is none."
 
 
 def known_algorithm(settings: Settings) -> str | None:
@@ -159,8 +189,9 @@ def sensible_times(settings: Settings) -> str | None:
     if settings.refresh_lifetime < settings.token_lifetime:
         return "refresh_lifetime must not be shorter than token_lifetime: what it came of would end before the token."
     for name, kind in KINDS.items():
-        if kind is int and name != "key_overlap" and getattr(settings, name) < 1:
-            return f"{name} must be at least 1."
+        least = 0 if name == "key_overlap" else 1
+        if kind is int and not least <= getattr(settings, name) < 10**9:
+            return f"{name} must be at least {least}, and have nine digits at most."
 
 
 def secret_enough(settings: Settings) -> str | None:
@@ -171,9 +202,11 @@ def secret_enough(settings: Settings) -> str | None:
 
 SETTINGS_RULES = (
     issuer_is_a_place,
+    listen_is_a_place,
     http_stays_here,
     demo_stays_here,
     https_comes_from_somewhere,
+    proxies_are_addresses,
     known_algorithm,
     sensible_times,
     secret_enough,

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables
@@ -12,7 +12,9 @@ from .database import Database, sha256
 from .tables import INTO, asks, clients, consents, grants, held, people, resources, seen
 
 A_DAY = 86_400  # seconds
+LONGEST_CODE = 600  # seconds: OAuth 2.1 §4.1.2
 PARTY = {clients: "client_id", people: "subject", resources: "resource"}  # what a grant calls them
+IN_CONSENTS = {"client_id": consents.c.client_id, "subject": consents.c.username, "resource": consents.c.resource}
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Client:
     secret_hash: bytes | None = None
     kind: str = "dynamic"  # dynamic, operator, or document
     keep_until: float | None = None  # when it is forgotten if nobody uses it; None for never
+    not_before: float | None = None  # what it was given for itself before that is good no longer
 
 
 @dataclass(frozen=True)
@@ -82,21 +85,23 @@ class Store:
             rows = db.execute(tables.CLIENTS.add_columns(clients.c.created_at).order_by("created_at"))
             return [(client_in(row), row[-1]) for row in rows]
 
-    def keep_client(self, client_id: str, keep_until: float) -> None:
-        self.database.change(update(clients).where(clients.c.client_id == client_id).values(keep_until=keep_until))
+    def remove(self, what: Table, name: str, now: float) -> tuple[bool, bool]:
+        """Forget a client, a person or a resource: what was allowed to, by or at it ends.
 
-    def remove(self, what: Table, name: str, now: float) -> bool:
-        """Forget a client, a person or a resource: what was allowed to, by or at it ends. Whether there was one."""
-        (key,) = what.primary_key
+        Whether there was one; and whether anything was allowed, as a client with a document has that alone.
+        """
+        (key,), whose = what.primary_key, {PARTY[what]: name}
         with self.database.transaction() as db:
-            end(db, now, **{PARTY[what]: name})
-            return db.execute(delete(what).where(key == name)).rowcount == 1
+            ended = end(db, now, **whose) + forget_consents(db, **whose)
+            return db.execute(delete(what).where(key == name)).rowcount == 1, ended > 0
 
     # ── authorization requests and consents ───────────────────────────────────────────────────────
 
     def add_ask(self, ask_id: str, asked: dict[str, str], browser: str, expires_at: float) -> None:
-        hashes = {"ask_hash": sha256(ask_id), "browser_hash": sha256(browser)}
-        self.database.change(INTO[asks], asked=json.dumps(asked), expires_at=expires_at, **hashes)
+        row = {"ask_hash": sha256(ask_id), "browser_hash": sha256(browser), "asked": json.dumps(asked)}
+        with self.database.transaction() as db:
+            db.execute(INTO[asks], row | {"expires_at": expires_at})
+            db.execute(tables.KEEP_CLIENT, {"id": asked.get("client_id"), "until": expires_at + LONGEST_CODE})
 
     def find_ask(self, ask_id: str) -> Ask | None:
         row = self.database.first(tables.ASK, hash=sha256(ask_id))
@@ -129,9 +134,9 @@ class Store:
 
     def withdraw(self, username: str, client_id: str, resource: str, now: float) -> bool:
         """The consent is forgotten, and whatever came of it works no more. Whether there was anything."""
+        whose = {"subject": username, "client_id": client_id, "resource": resource}
         with self.database.transaction() as db:
-            ended = end(db, now, subject=username, client_id=client_id, resource=resource)
-            return bool(ended + forget_consent(db, username, client_id, resource))
+            return end(db, now, **whose) + forget_consents(db, **whose) > 0
 
     # ── codes and tokens ──────────────────────────────────────────────────────────────────────────
 
@@ -140,8 +145,13 @@ class Store:
         row = self.database.first(tables.HELD, kind=kind, hash=sha256(secret))
         return Held(*row[:5], Grant(*row[5:])) if row else None
 
-    def use(self, shown: Held, now: float, successor: str = "", expires_at: float = 0.0) -> bool:
-        """Whether we are the first. If so, its successor, a refresh token, is there too when we return."""
+    def use(
+        self, shown: Held, now: float, successor: str = "", expires_at: float = 0.0, keep_until: float = 0.0
+    ) -> bool:
+        """Whether we are the first. If so, its successor, a refresh token, is there too when we return.
+
+        Its client is kept at least until `keep_until`.
+        """
         with self.database.transaction() as db:
             if db.execute(tables.FIRST_USE, {"of": shown.hash, "now": now}).rowcount != 1:
                 return False
@@ -149,6 +159,8 @@ class Store:
                 row = {"hash": sha256(successor), "kind": "refresh_token", "grant_id": shown.grant.grant_id}
                 db.execute(INTO[held], row | {"expires_at": expires_at})
                 db.execute(tables.LIVES_ON, {"id": shown.grant.grant_id, "until": expires_at})
+            if keep_until:
+                db.execute(tables.KEEP_CLIENT, {"id": shown.grant.client_id, "until": keep_until})
         return True
 
     def grant(self, grant_id: str) -> Grant | None:
@@ -160,9 +172,20 @@ class Store:
         with self.database.transaction() as db:
             return end(db, now, **named)
 
+    def take_back(self, now: float, **named: str) -> int:
+        """As `end_grants`; and what the same people allowed the same clients is asked again, but for a grant_id's."""
+        with self.database.transaction() as db:
+            if "grant_id" not in named:
+                forget_consents(db, **named)
+            if set(named) == {"client_id"}:
+                db.execute(update(clients).filter_by(**named).values(not_before=now))
+            return end(db, now, **named)
+
     def was_given(self, **named: str) -> bool:
-        """Whether there is a grant, ended or not, of this grant_id, client_id or subject."""
-        return self.database.first(select(grants.c.grant_id).filter_by(**named)) is not None
+        """Whether there is a grant, ended or not, of this grant_id, client_id or subject; or a consent."""
+        found = [select(grants.c.grant_id).filter_by(**named)]
+        found += [] if "grant_id" in named else [select(consents.c.given_at).where(*these_consents(named))]
+        return any(map(self.database.first, found))
 
     def first_sight(self, kind: str, name: str, expires_at: float) -> bool:
         """Whether this was never shown, or ended, before. It has been now."""
@@ -186,7 +209,7 @@ class Store:
 
 
 def client_in(row: tuple) -> Client:
-    return Client(row[0], json.loads(row[1]), *row[2:5])
+    return Client(row[0], json.loads(row[1]), *row[2:6])
 
 
 def end(db: Connection, now: float, **named: str) -> int:
@@ -198,14 +221,20 @@ def end(db: Connection, now: float, **named: str) -> int:
 
 def remember_consent(db: Connection, grant: Grant, now: float) -> None:
     """What was allowed before stays allowed; this is added."""
-    one = {"username": grant.subject, "client_id": grant.client_id, "resource": grant.resource}
+    db.execute(tables.LOCK, {"who": grant.subject})  # of two at once the second waits for what the first has added
     row = db.execute(tables.CONSENT, {"who": grant.subject, "client": grant.client_id, "where": grant.resource}).first()
     before = row[0].split() if row else []
-    forget_consent(db, **one)
+    whose = {"client_id": grant.client_id, "resource": grant.resource}
+    forget_consents(db, subject=grant.subject, **whose)
     scope = " ".join(dict.fromkeys([*before, *grant.scope.split()]))
-    db.execute(INTO[consents], one | {"scope": scope, "given_at": now})
+    db.execute(INTO[consents], whose | {"username": grant.subject, "scope": scope, "given_at": now})
 
 
-def forget_consent(db: Connection, username: str, client_id: str, resource: str) -> int:
-    mine = consents.c.username == username, consents.c.client_id == client_id, consents.c.resource == resource
-    return db.execute(delete(consents).where(*mine)).rowcount
+def forget_consents(db: Connection, **named: str) -> int:
+    return db.execute(delete(consents).where(*these_consents(named))).rowcount
+
+
+def these_consents(named: dict[str, str]) -> list[ColumnElement[bool]]:
+    """By client_id, subject, resource, or several of them."""
+    assert named, "these would be all"
+    return [IN_CONSENTS[name] == value for name, value in named.items()]

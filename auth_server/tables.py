@@ -22,6 +22,7 @@ clients = table(
     Column("kind", String(16), nullable=False),  # dynamic, or operator
     Column("created_at", Float, nullable=False),
     Column("keep_until", Float, index=True),  # a dynamic client that nobody uses is forgotten then
+    Column("not_before", Float),  # what it was given for itself before that is good no longer
 )
 
 asks = table(  # authorization requests that no person has answered yet
@@ -103,12 +104,18 @@ EXPIRING = (asks, held, seen, sessions, grants)  # children before parents
 
 INTO = {table: insert(table) for table in metadata.sorted_tables}
 
-CLIENTS = select(clients.c["client_id", "registered", "secret_hash", "kind", "keep_until"])
+CLIENTS = select(clients.c["client_id", "registered", "secret_hash", "kind", "keep_until", "not_before"])
 CLIENT = CLIENTS.where(clients.c.client_id == bindparam("id"))
+KEEP_CLIENT = (
+    update(clients)
+    .where(clients.c.client_id == bindparam("id"), clients.c.keep_until < bindparam("until"))
+    .values(keep_until=bindparam("until"))
+)
 
 ASK = select(asks.c["asked", "browser_hash", "expires_at"]).where(asks.c.ask_hash == bindparam("hash"))
 DROP_ASK = delete(asks).where(asks.c.ask_hash == bindparam("hash"))
 
+LOCK = select(people.c.username).where(people.c.username == bindparam("who")).with_for_update()  # SQLite has but one
 CONSENT = select(consents.c.scope).where(
     consents.c.username == bindparam("who"),
     consents.c.client_id == bindparam("client"),
@@ -133,5 +140,5 @@ SESSION = SESSION.where(sessions.c.session_hash == bindparam("hash"), sessions.c
 
 EVERY_FLOW = (  # SQLite is asked these without a middleman: see `database.Direct`
     *(INTO[table] for table in (clients, asks, grants, held, sessions)),
-    *(CLIENT, ASK, DROP_ASK, CONSENT, HELD, FIRST_USE, LIVES_ON, SESSION),
+    *(CLIENT, KEEP_CLIENT, ASK, DROP_ASK, LOCK, CONSENT, HELD, FIRST_USE, LIVES_ON, SESSION),
 )

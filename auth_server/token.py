@@ -17,8 +17,8 @@ from shared.bodies import read_form
 
 from .client_authentication import CREDENTIALS, authenticated_client
 from .context import AuthServer, OAuthError, server_of
-from .parameters import if_silent, known_to, names_a_resource, once_each, registered_scope
-from .storage import A_DAY, Client, Grant, Held
+from .parameters import if_silent, known_to, names_a_resource, once_each, registered_scope, same_place, still_there
+from .storage import Client, Grant, Held
 from .tokens import mint
 
 GRANT_NAMES = (*CREDENTIALS, "grant_type", "code", "code_verifier", "redirect_uri", "resource")
@@ -52,7 +52,7 @@ def s256_verifier(held: Held, ask: dict[str, str]) -> None:
 
 
 def same_resource(held: Held, ask: dict[str, str]) -> None:
-    if ask.get("resource", held.grant.resource) != held.grant.resource:
+    if not same_place(ask.get("resource", held.grant.resource), held.grant.resource):
         raise OAuthError("invalid_target", "resource is not the one that was allowed")  # RFC 8707 §2.2
 
 
@@ -98,9 +98,6 @@ async def token(request: Request) -> Response:
         raise OAuthError("unauthorized_client", "this client did not register this grant type")  # OAuth 2.1 §3.2.4
     answer = await GRANT_TYPES[ask["grant_type"]](server, client, ask)
     server.metrics.tokens.labels(ask["grant_type"]).inc()
-    until = time.time() + server.settings.unused_client_lifetime
-    if client.keep_until is not None and client.keep_until < until - A_DAY:  # one in use is kept: noted once a day
-        await server.store.ask(server.store.keep_client, client.client_id, until)
     return JSONResponse(answer)
 
 
@@ -164,11 +161,15 @@ async def tokens_for(
 
     What was held is used, and its successor kept, before anybody is told.
     """
+    scope = still_there(held.grant.resource, scope, await known_to(server, client))
     now, answer = time.time(), answer_for(server, replace(held.grant, scope=scope))
     if "refresh_token" in client.registered["grant_types"] and held.grant.offline:
         answer["refresh_token"] = secrets.token_urlsafe(32)
     successor, until = answer.get("refresh_token", ""), now + server.settings.refresh_lifetime
-    if await server.store.ask(server.store.use, held, now, successor, until):
+    lifetime = server.settings.unused_client_lifetime
+    noted = client.keep_until is None or client.keep_until > now + lifetime * 0.9  # that it is in use, a while ago
+    keep_until = 0.0 if noted else now + lifetime
+    if await server.store.ask(server.store.use, held, now, successor, until, keep_until):
         return answer
     await first_use(server, replay_rules, replace(held, used_at=now), ask)  # somebody else was faster
     raise OAuthError("invalid_grant", "it has been used")

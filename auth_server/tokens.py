@@ -99,7 +99,8 @@ async def alive(server: AuthServer, claims: dict[str, Any]) -> bool:
     if grant_id := claims["jti"].partition(".")[0]:
         grant = await store.ask(store.grant, grant_id)
         return grant is not None and grant.revoked_at is None
-    return await store.ask(store.client, claims["client_id"]) is not None
+    client = await store.ask(store.client, claims["client_id"])
+    return client is not None and claims["iat"] >= (client.not_before or 0)
 
 
 # ── revocation ────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from auth_server.accounts import Accounts
+from auth_server.app import create_app
 from auth_server.database import Database
 from auth_server.directory import Directory, Session, moment
 from auth_server.operator import NOT_AS_ARGUMENTS, auth_server, main
@@ -46,8 +47,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def do(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Do:
     """Type a command; what it says, and its exit code."""
 
-    def typed(*words: str, stdin: str = "") -> Ran:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    def typed(*words: str, stdin: str | io.TextIOBase = "") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin) if isinstance(stdin, str) else stdin)
         code = 0
         try:
             main(list(words))
@@ -124,10 +125,24 @@ def test_a_password_too_short_or_too_long_is_a_sentence(do: Do, password: str) -
     assert (ran.code, ran.err) == (1, "A password has 8 to 200 characters.\n")
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_password_that_is_no_text_is_a_sentence(do: Do, errors: str) -> None:
+    ran = do("users", "add", "carol", stdin=io.TextIOWrapper(io.BytesIO(b"p\xe4ssword\n"), "utf-8", errors))
+    assert (ran.code, ran.err) == (1, "The password on standard input is not UTF-8.\n")
+
+
 @pytest.mark.parametrize("name", ["", " carol", "car\nol", "c" * 201])
 def test_an_odd_name_is_a_mistake(do: Do, name: str) -> None:
     ran = do("users", "add", name, stdin=PASSWORD)
     assert ran.code == 2 and "a name has 1 to 200 characters" in ran.err
+
+
+def test_an_accent_may_be_typed_in_two_ways(do: Do, data: Path) -> None:
+    """And a password counts as it is kept, which may be longer than it was typed."""
+    assert do("users", "add", "Zoe\u0308", stdin="A\u030angstrom\n").out == "added: Zo\u00eb\n"
+    directory = directory_at(data)
+    assert Accounts(directory).verify(directory.password_hash("Zo\u00eb"), "\u00c5ngstrom")
+    assert "8 to 200 characters" in do("users", "add", "dave", stdin="\ufdfa" * 20).err
 
 
 def test_somebody_who_is_there_gets_another_password(do: Do, data: Path) -> None:
@@ -264,6 +279,7 @@ def test_a_resource_keeps_its_credentials_until_it_gets_new_ones(do: Do, data: P
         ("http://mcp.example/mcp", "--scope", "a=An a"),
         ("mcp.example", "--scope", "a=An a"),
         ("https://mcp.example/mcp#x", "--scope", "a=An a"),
+        ("https://[x", "--scope", "a=An a"),
         (RESOURCE,),
         (RESOURCE, "--scope", "no sentence"),
         (RESOURCE, "--scope", "two words=A sentence"),
@@ -302,10 +318,10 @@ def test_whatever_signs_has_begun(do: Do) -> None:
     assert one["state"] == "signs" and one["signs_from"] <= moment(time.time()) and one["kid"] != first
 
 
-def grant(store: Store, grant_id: str, subject: str = "alice", client_id: str = "c") -> None:
+def grant(store: Store, grant_id: str, subject: str = "alice", client_id: str = "c", remember: bool = False) -> None:
     store.add_ask(grant_id, {}, "b", 9e9)
     code = {"code": grant_id, "redirect_uri": "u", "code_challenge": "c", "expires_at": 9e9}
-    store.answer_ask(grant_id, Grant(grant_id, client_id, subject, "r", "s", 0, 9e9), code, 0, False)
+    store.answer_ask(grant_id, Grant(grant_id, client_id, subject, "r", "s", 0, 9e9), code, 0, remember)
 
 
 def test_what_was_given_is_taken_back_by_person_client_or_grant(do: Do, data: Path) -> None:
@@ -322,6 +338,24 @@ def test_what_was_given_is_taken_back_by_person_client_or_grant(do: Do, data: Pa
     assert answer(do("tokens", "revoke", "--client", "c", "--json")) == {"ended": 0}, "known by what it once had"
     assert [bool(store.grant(name).revoked_at) for name in "1234"] == [True, True, True, False]
     assert do("tokens", "revoke").code == 2, "it must be said whose"
+
+
+def test_what_an_operator_takes_back_is_asked_again(do: Do, data: Path) -> None:
+    for name in ("alice", "bob"):
+        do("users", "add", name, stdin=PASSWORD)
+    store, url = store_at(data), "https://editor.example/client.json"
+    for number, (subject, client_id) in enumerate([("alice", "c"), ("bob", "c"), ("alice", url), ("bob", "d")]):
+        grant(store, str(number), subject, client_id, remember=True)
+    do("tokens", "revoke", "--user", "alice", "--client", "c")
+    assert (store.consent("alice", "c", "r"), store.consent("bob", "c", "r")) == ([], ["s"]), "by both"
+    do("tokens", "revoke", "--client", "c")
+    assert store.consent("bob", "c", "r") == []
+    store.end_grants(0, client_id=url)
+    removed = do("clients", "remove", url)
+    assert (removed.code, removed.out.splitlines()[0]) == (0, f"ended: {url}"), "only its document can be removed"
+    assert store.consent("alice", url, "r") == []
+    assert do("clients", "remove", url).code == 1
+    assert store.consent("bob", "d", "r") == ["s"]
 
 
 @pytest.mark.parametrize(("option", "what"), [("--user", "user"), ("--client", "client"), ("--grant", "grant")])
@@ -378,6 +412,49 @@ def test_a_file_that_is_not_there_is_a_sentence(do: Do, words: tuple[str, ...]) 
 def test_the_demo_is_for_this_computer(do: Do) -> None:
     ran = do("--demo", "--issuer", "https://as.example", "--proxies", "10.0.0.1")
     assert ran.code == 2 and "demo is for this computer alone" in ran.err
+
+
+HTTPS_HERE = {"issuer": "https://localhost:9000", "certificate": "c", "key": "k"}
+BEHIND = {"issuer": "https://as.example", "proxies": "10.0.0.5"}
+NONSENSE = [
+    ("demo is for this computer alone", HTTPS_HERE | {"demo": True, "listen": "0.0.0.0:9000"}),
+    ("demo is for this computer alone", HTTPS_HERE | {"demo": True, "listen": "[::]:9000"}),
+    ("demo is for this computer alone", {"demo": True, "database": "sqlite:///people.db"}),
+    *(("issuer .* must be a URL", {"issuer": f"http://localhost{odd}"}) for odd in (":99999", ":abc", ":0", ":")),
+    *(("issuer .* must be a URL", {"issuer": f"http://localhost{odd}"}) for odd in ("/{x}", "/a%20b", "/ä", "/a/")),
+    *(("issuer .* must be a URL", {"issuer": f"http://{odd}"}) for odd in ("[::1", "[::1]x")),
+    ("issuer .* must be a URL", BEHIND | {"issuer": "https://bücher.example"}),
+    *(("listen .* must be HOST:PORT", {"listen": odd}) for odd in (":9611", "0.0.0.0:x", "[::1", "localhost:99999")),
+    *((f"{name} must be at least 1", {name: -5}) for name in ("requests_per_window", "failures_per_window")),
+    ("unused_client_lifetime must be at least 1", {"unused_client_lifetime": 0}),
+    ("key_overlap must be at least 0", {"key_overlap": -9}),
+    ("requests_per_window must be at least 1, and have nine digits at most", {"requests_per_window": 10**30}),
+    *(
+        ("proxies must be addresses", BEHIND | {"proxies": odd})
+        for odd in ("nonsense", "*", "10.0.0.5,", "10.0.0.5/24")
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "named"), NONSENSE)
+def test_nonsense_in_the_settings_is_a_sentence(why: str, named: dict[str, object]) -> None:
+    with pytest.raises(Stop, match=why) as stop:
+        Settings.load({}, **named)
+    assert "\n" not in str(stop.value), "one for one mistake"
+
+
+@pytest.mark.parametrize(
+    "issuer", ["http://[::1]:9000", "http://127.0.0.1", "http://localhost:9000/a/b-c_d.e~1", "https://auth_server"]
+)
+def test_good_places_are_taken(issuer: str) -> None:
+    proxies = "10.0.0.5, 2001:db8::1,10.1.0.0/16"
+    assert Settings.load({}, issuer=issuer, proxies=proxies, listen="localhost:9611", key_overlap=0)
+
+
+def test_a_demo_does_not_begin_where_others_have_accounts(do: Do, data: Path) -> None:
+    do("users", "add", "carol", stdin=PASSWORD)
+    with pytest.raises(Stop, match="carol.*demo"):
+        create_app(Settings.load({}, data=str(data), demo=True))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://x/y", "postgresql+nosuch://u:a-secret@h/d"])

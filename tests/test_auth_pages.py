@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 from unittest import mock
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, Page
 from starlette.testclient import TestClient
 
 from attacks.loaded import cheap_keys
-from auth_server import accounts, browsers
+from auth_server import accounts, browsers, consents
 from auth_server import app as finished
 from auth_server.client_documents import Documents
 from auth_server.context import AuthServer
@@ -253,6 +254,21 @@ def test_cookies_are_for_us_alone(desk: Desk, tmp_path: Path) -> None:
     for answer in (page, safe.sign_in(page)):
         for cookie in answer.headers.get_list("set-cookie"):
             assert cookie.startswith("__Host-") and "; Secure" in cookie
+
+
+def test_two_issuers_on_one_host_do_not_sign_each_others_users_out(tmp_path: Path) -> None:
+    desks = [Desk(tmp_path / path, issuer=f"https://localhost:9000/{path}") for path in "ab"]
+    names = [[cookie.partition("=")[0] for cookie in sign_in_at(desk)] for desk in desks]
+    assert not set(names[0]) & set(names[1])
+    assert all(name.startswith("__Host-") for both in names for name in both)
+
+
+def sign_in_at(desk: Desk) -> list[str]:
+    page = desk.browser.get(f"{desk.server.settings.issuer}/account")
+    form = fields(page) | {"username": "alice", "password": "wonderland"}
+    answer = desk.browser.post(f"{desk.server.settings.issuer}/login", data=form)
+    assert answer.status_code == 303
+    return page.headers.get_list("set-cookie") + answer.headers.get_list("set-cookie")
 
 
 def test_another_browser_cannot_answer(desk: Desk) -> None:
@@ -516,10 +532,36 @@ def test_nobody_guesses_a_password_for_long_whether_the_name_exists_or_not(desk:
         assert (answers[-1].status_code, answers[-1].headers["retry-after"].isdigit()) == (429, True)
 
 
+def test_who_could_not_be_looked_at_has_not_guessed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = desk.open(desk.client())
+    form = fields(page) | {"username": "alice", "password": "wonderland"}
+    with monkeypatch.context() as busy:
+        busy.setattr(accounts, "MOST_WAITING", 0)
+        assert {desk.browser.post("/login", data=form).status_code for _ in range(25)} == {503}
+    assert desk.browser.post("/login", data=form).status_code == 303
+
+
+def test_a_name_that_nobody_can_have_is_not_kept(desk: Desk) -> None:
+    page = desk.open(desk.client())
+    for name in ("x" * 5000, "x" * 201, "a\nb", "\x00"):
+        form = fields(page) | {"username": name, "password": "wonderland"}
+        assert desk.browser.post("/login", data=form).status_code == 403
+    assert list(desk.server.guesses.times) == ["password of "]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_are_the_same_whichever_way_a_keyboard_makes_them(desk: Desk, form: str) -> None:
+    name, password = "Zoë", "ångström ﬁne"
+    people = accounts.Accounts(desk.server.directory)
+    desk.server.directory.put_person(accounts.as_name(name), people.hash(accounts.as_password(password)), time.time())
+    about = {"username": normalize(form, name), "password": normalize(form, password)}
+    assert desk.browser.post("/login", data=fields(desk.open(desk.client())) | about).status_code == 303
+
+
 def test_a_rule_that_is_taken_out_no_longer_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tuples are the policy: they are read when a request comes."""
     client = desk.client(NATIVE)
-    monkeypatch.setattr(browsers, "REMEMBERED", ())
+    monkeypatch.setattr(consents, "REMEMBERED", ())
     desk.allow(desk.consent_page(client))
     assert "code" in answer_in(desk.open(client))
 

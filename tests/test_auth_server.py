@@ -1,10 +1,12 @@
 """The finished authorization server on the wire, beyond what it shares with step 08."""
 
 import json
+import os
 import stat
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -14,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from attacks.loaded import Loaded
+from attacks.site import Site
 from shared.addresses import ISSUER, NEIGHBOUR, RESOURCE
 from shared.stop import Stop
 from tests.auth_house import BOTH, CONFIDENTIAL, WATCHER, House
@@ -64,8 +67,16 @@ def test_it_says_what_it_can_do_beyond_step_08(house: House) -> None:
     assert house.auth.get("/.well-known/openid-configuration").status_code == 404, "we make no ID tokens"
 
 
-def test_what_is_switched_off_is_not_announced(settled) -> None:
-    assert "client_id_metadata_document_supported" not in settled(client_metadata_documents=False).announced()
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"client_metadata_documents": False}, "client_id_metadata_document_supported"),
+        ({"open_registration": False, "initial_access_token": ""}, "registration_endpoint"),
+    ],
+)
+def test_what_is_switched_off_is_not_announced(settled, settings: dict, name: str) -> None:
+    assert name not in settled(**settings).announced()
+    assert name in settled(open_registration=False).announced(), "the operator still may"
 
 
 def test_an_issuer_may_have_a_path(settled) -> None:
@@ -156,6 +167,25 @@ def test_what_another_process_did_to_the_keys_is_noticed_within_a_second(house: 
     house.later(1)
     assert first[0] not in kids(house)
     assert kids(house)[0] == new
+
+
+def test_a_key_that_was_retired_signs_no_more_whatever_else_cannot_be_read(house: House) -> None:
+    old, folder = kids(house)[0], Path(house.folder) / "keys"
+    elsewhere = house.room("keys").Keys(folder, house.server.settings)
+    elsewhere.retire(old)
+    (folder / f"{'0' * 16}.RS256.0.pem").mkdir(0o700)
+    house.later(1)
+    assert old not in kids(house)
+    assert jwt.get_unverified_header(house.access_token())["kid"] in kids(house)
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root gives files away")
+def test_a_key_that_root_makes_belongs_to_the_owner_of_the_folder(house: House) -> None:
+    kids(house)
+    folder = Path(house.folder) / "keys"
+    os.chown(folder, 65534, 65534)
+    new = house.server.keys.rotate()
+    assert [path.stat().st_uid for path in folder.iterdir() if path.name[:16] in new] == [65534] * 2
 
 
 def test_keys_outlive_the_process(house: House) -> None:
@@ -260,6 +290,60 @@ def test_a_client_that_nobody_uses_is_forgotten_and_one_in_use_is_not(settled) -
     house.later(1000 * 86_400)
     house.store.purge(house.clock.time())
     assert house.store.client(machine) is not None, "what an operator registers stays"
+
+
+def test_a_client_that_never_got_a_token_is_forgotten_after_a_day_but_not_while_somebody_thinks(house: House) -> None:
+    idle, asked = (house.register()["client_id"] for _ in range(2))
+    house.later(86_400 - 60)
+    page = house.page(house.ask(asked))
+    house.later(300)
+    house.store.purge(house.clock.time())
+    assert house.store.client(idle) is None
+    code = answer_in(house.auth.post("/consent", data=page | {"decision": "allow"}))["code"]
+    house.later(59)
+    house.store.purge(house.clock.time())
+    assert house.redeem(asked, code).status_code == 200
+    house.later(80 * 86_400)
+    house.store.purge(house.clock.time())
+    assert house.store.client(asked) is not None
+
+
+# ── resources ─────────────────────────────────────────────────────────────────
+
+
+def test_scheme_and_host_of_a_resource_may_be_in_upper_case(house: House) -> None:
+    """MCP-G-10: the token is for the resource as its server calls itself."""
+    client_id = house.register(grant_types=BOTH)["client_id"]
+    loud = RESOURCE.replace("http://localhost", "HTTP://LOCALHOST")
+    found = house.redeem(
+        client_id, answer_in(house.consent(house.ask(client_id, resource=loud)))["code"], resource=loud
+    )
+    assert claims_in(found.json()["access_token"])["aud"] == RESOURCE
+    again = house.refresh(client_id, found.json()["refresh_token"], resource=loud).json()
+    assert claims_in(again["access_token"])["aud"] == RESOURCE
+    refused(house.refresh(client_id, again["refresh_token"], resource=loud.replace("/mcp", "/MCP")), "invalid_target")
+
+
+def test_what_a_resource_has_no_longer_is_not_given_out(house: House) -> None:
+    directory, now = house.server.directory, house.clock.time()
+    known = directory.resources()[RESOURCE]
+    client_id, found = house.with_refresh()
+    directory.put_resource(replace(known, scopes={SENTIMENT: "Moods"}), now)
+    found = house.refresh(client_id, found["refresh_token"]).json()
+    assert found["scope"] == claims_in(found["access_token"])["scope"] == SENTIMENT
+    directory.put_resource(replace(known, scopes={"mcp:tools:new": "News"}), now)
+    refused(house.refresh(client_id, found["refresh_token"]), "invalid_scope")
+    directory.put_resource(known, now)
+    assert house.refresh(client_id, found["refresh_token"]).status_code == 200, "and nothing was used up"
+
+
+def test_who_allows_a_resource_that_was_removed_meanwhile_gives_nothing(house: House) -> None:
+    client_id = house.register(grant_types=BOTH)["client_id"]
+    page = house.page(house.ask(client_id))
+    house.store.remove(house.room("tables").resources, RESOURCE, house.clock.time())
+    house.later(1)
+    code = answer_in(house.auth.post("/consent", data=page | {"decision": "allow"}))["code"]
+    refused(house.redeem(client_id, code), "invalid_target")
 
 
 # ── offline_access ────────────────────────────────────────────────────────────
@@ -420,6 +504,19 @@ def test_a_machine_that_is_removed_has_no_more_tokens(house: House) -> None:
     refused(house.auth.post("/token", data=form), "invalid_client", 401)
 
 
+def test_what_is_taken_back_from_a_machine_is_active_no_more(house: House) -> None:
+    house.let_introspect()
+    machine = house.register_machine(token_endpoint_auth_method="client_secret_post")
+    form = {"grant_type": "client_credentials", "resource": RESOURCE}
+    form |= {name: machine[name] for name in ("client_id", "client_secret")}
+    token = house.auth.post("/token", data=form).json()["access_token"]
+    house.later(1)
+    house.store.take_back(house.clock.time(), client_id=machine["client_id"])
+    assert not house.is_active(token)
+    house.later(1)
+    assert house.is_active(house.auth.post("/token", data=form).json()["access_token"]), "it may come again"
+
+
 def test_what_a_person_or_an_operator_takes_back_is_gone(house: House) -> None:
     house.let_introspect()
     now = house.clock.time
@@ -482,6 +579,20 @@ def test_odd_credentials_are_refused_and_break_nothing(house: House) -> None:
         form = {"grant_type": "authorization_code", "client_id": client_id}
         assert house.auth.post("/token", data=form).status_code in (400, 401)
         house.later(61)
+
+
+def test_a_client_whose_document_cannot_be_read_now_may_come_back(house: House) -> None:
+    with Site() as site:
+        url = site.at("/client.json", NATIVE | {"client_id": f"{site.origin}/client.json", "grant_types": BOTH})
+        found = house.tokens(url)
+    again = house.refresh(url, found["refresh_token"])
+    assert again.status_code == 200, "the last good one still counts"
+    house.later(2 * 3600)
+    answer = house.refresh(url, again.json()["refresh_token"])
+    refused(answer, "temporarily_unavailable", 503)
+    assert answer.headers["retry-after"] == "5"
+    answer = house.auth.post("/revoke", data={"token": again.json()["refresh_token"], "client_id": url})
+    refused(answer, "temporarily_unavailable", 503)
 
 
 # ── who may come in at all ────────────────────────────────────────────────────
@@ -550,6 +661,54 @@ def test_a_resource_server_may_ask_much_at_once_but_nobody_guesses_its_secret_fo
     guesses = [house.introspect("x", (WATCHER[0], "guess")).status_code for _ in range(21)]
     assert guesses == [401] * 20 + [429]
     assert house.browser(("203.0.113.9", 1)).post("/introspect", data=form).status_code == 200, "from elsewhere"
+
+
+def test_a_resource_server_that_was_limited_may_ask_again_after_a_minute_however_it_went_on(house: House) -> None:
+    house.let_introspect()
+    for _ in range(21):
+        house.introspect("x", (WATCHER[0], "guess"))
+    for _ in range(70):
+        house.later(1)
+        answer = house.introspect("x")
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("stopped", [{"headers": {"Host": "x"}}, {"params": {"x": "x" * 16_000}}])
+def test_a_request_that_is_stopped_at_the_door_takes_back_no_guess(house: House, stopped: dict) -> None:
+    guesses = []
+    for _ in range(21):
+        guesses.append(house.auth.post("/token", data={"x": "y"}).status_code)
+        assert house.auth.post("/token", data={"x": "y"}, **stopped).status_code in (414, 421, 429)
+    assert guesses == [401] * 20 + [429]
+
+
+def test_each_address_of_ipv4_has_a_limit_of_its_own_at_a_socket_of_ipv6(house: House) -> None:
+    for _ in range(21):
+        limited = house.browser(("::ffff:203.0.113.1", 1)).post("/token", data={"x": "y"})
+    assert limited.status_code == 429
+    assert house.browser(("::ffff:203.0.113.2", 1)).post("/token", data={"x": "y"}).status_code == 401
+    assert house.browser(("203.0.113.1", 1)).post("/token", data={"x": "y"}).status_code == 429
+    assert house.browser(("::ffff:127.0.0.1", 1)).get("/metrics").status_code == 200, "this computer"
+    assert house.browser(("no:address", 1)).post("/token", data={"x": "y"}).status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["iframe", "frame", "object", "embed", "image"])
+def test_a_frame_in_a_strangers_page_does_not_use_up_the_limits_of_a_user(house: House, kind: str) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    answer = house.auth.get("/authorize", headers=foreign | {"Sec-Fetch-Dest": kind})
+    refused(answer, "invalid_request", 403)
+    ask = house.ask(house.register()["client_id"])
+    for followed in (foreign, foreign | {"Sec-Fetch-Dest": "document"}):
+        assert house.auth.get("/authorize", params=ask, headers=followed).status_code == 200
+
+
+def test_whoever_goes_past_the_proxy_that_speaks_tls_gets_nothing(settled) -> None:
+    house = settled(issuer=ISSUER.replace("http:", "https:"), proxies="10.9.9.9", metrics_token="t" * 22)
+    past = house.client(house.auth_server.app, ISSUER, ("203.0.113.9", 1))
+    refused(past.post("/register", json=NATIVE), "invalid_request", 421)
+    assert house.auth.post("/register", json=NATIVE).status_code == 201
+    assert [past.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
+    assert past.get("/metrics", headers={"Authorization": f"Bearer {'t' * 22}"}).status_code == 200
 
 
 def test_a_question_can_be_too_long(house: House) -> None:

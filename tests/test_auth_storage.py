@@ -1,6 +1,7 @@
 """What the authorization server keeps: once is once, secrets are hashes, and what is over is forgotten."""
 
 import secrets
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -10,9 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
+import auth_server.database
 from attacks.loaded import Loaded
 from auth_server import tables
 from auth_server.database import Database
@@ -140,6 +144,33 @@ def test_two_processes_do_not_use_the_same_code(database: Database) -> None:
         assert [store.held("refresh_token", f"{name} {number}") is not None for number in range(60)] == one
 
 
+def test_while_another_process_writes_everybody_else_is_served(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = Store(database), sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    took = []
+
+    async def six_at_once() -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(6):
+                group.start_soon(store.ask, store.add_client, Client(f"client {number}", {}), NOW, None)
+            await anyio.sleep(0)
+            began = time.monotonic()
+            assert await store.ask(store.client, "client 0") is None
+            took.append(time.monotonic() - began)
+            other.execute("COMMIT")
+
+    other.execute("BEGIN IMMEDIATE")
+    anyio.run(six_at_once)
+    assert took[0] < 0.5
+    assert len(store.all_clients()) == 6, "and whoever waited was served then"
+    monkeypatch.setattr(auth_server.database, "BUSY", 0.1)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OperationalError):
+        anyio.run(store.ask, store.purge, NOW)
+    other.close()
+
+
 def test_two_processes_may_start_on_nothing_at_the_same_time(tmp_path: Path) -> None:
     code = "import sys; from auth_server.database import Database; Database(sys.argv[1]); print('made')"
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new' / 'a.db'}"]
@@ -236,8 +267,6 @@ def test_it_is_purged_while_the_server_runs(loaded_programs: Loaded) -> None:
 
 
 def test_a_purge_that_fails_is_tried_again(loaded_programs: Loaded, caplog: pytest.LogCaptureFixture) -> None:
-    from sqlalchemy.exc import OperationalError
-
     with House(loaded=loaded_programs, purge_every=1) as house:
         purge, failures = house.store.purge, [OperationalError("DELETE", {}, Exception("locked"))]
         house.store.purge = lambda now: purge(now) if not failures else throw(failures.pop())

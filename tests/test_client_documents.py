@@ -15,7 +15,7 @@ from attacks.site import Site
 from auth_server import client_documents, fetching
 from auth_server.client_documents import Documents, age_limit
 from auth_server.context import OAuthError
-from auth_server.fetching import CannotFetch, Fetched, Fetcher, checked
+from auth_server.fetching import CannotFetch, Fetched, Fetcher, Unreachable, checked
 from auth_server.settings import Settings
 from auth_server.storage import Client
 
@@ -47,15 +47,19 @@ class Shelf:
         return Fetched(self.headers, self.body)
 
 
-def found(documents: Documents, url: str = URL) -> Client | None:
-    return asyncio.run(documents.client(url))
+def found(documents: Documents, url: str = URL, asker: str = "203.0.113.1") -> Client | None:
+    return asyncio.run(documents.client(url, asker))
 
 
-def refused(documents: Documents, url: str = URL) -> str:
+def refused(documents: Documents, url: str = URL, error: str = "invalid_client", status: int = 400) -> str:
     with pytest.raises(OAuthError) as no:
         found(documents, url)
-    assert no.value.error == "invalid_client" and no.value.status == 400
+    assert (no.value.error, no.value.status) == (error, status)
     return no.value.why
+
+
+def away(documents: Documents, url: str = URL) -> str:
+    return refused(documents, url, "temporarily_unavailable", 503)
 
 
 def resolving_to(*addresses: str) -> Fetcher:
@@ -204,7 +208,7 @@ def test_a_name_that_no_name_server_knows_is_a_sentence() -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise OSError("no such host")
 
-    assert "its host cannot be reached" in refused(Documents(SETTINGS, Fetcher(unknown)))
+    assert "its host cannot be reached" in away(Documents(SETTINGS, Fetcher(unknown)))
 
 
 def test_a_name_server_that_never_answers_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,12 +232,18 @@ def at_home(site: Site, path: str = "/client.json", **changes: object) -> dict:
     return DOCUMENT | {"client_id": site.origin + path} | changes
 
 
-@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 401, 404, 500])
+@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 401, 404])
 def test_only_200_will_do_and_no_redirect_is_followed(site: Site, status: int) -> None:
     inside = site.at("/inside", at_home(site))
     url = site.at("/client.json", at_home(site), status=status, Location=inside)
     assert f"its status was {status}" in refused(Documents(HERE), url)
     assert site.visits == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_site_in_trouble_says_nothing_about_its_document(site: Site, status: int) -> None:
+    url = site.at("/client.json", at_home(site), status=status)
+    assert f"its status was {status}" in away(Documents(HERE), url)
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/javascript", "image/png", ""])
@@ -260,7 +270,7 @@ def test_nothing_is_unpacked(site: Site) -> None:
 def test_a_byte_now_and_then_is_too_slow(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "TIME_LIMIT", 0.3)
     url = site.at("/client.json", at_home(site), pause=0.05)
-    assert "it took more than 0.3 seconds" in refused(Documents(HERE), url)
+    assert "it took more than 0.3 seconds" in away(Documents(HERE), url)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 5000, b'"text"'])
@@ -333,15 +343,16 @@ HOUR = {"date": formatdate(0, usegmt=True), "expires": formatdate(3600, usegmt=T
         ({"cache-control": "max-age=60"}, 60),
         ({"cache-control": 'max-age="60"'}, 60),
         ({"cache-control": "max-age=99999999"}, 86_400),
-        ({"cache-control": "max-age=-1"}, 0),
-        ({"cache-control": "max-age=soon"}, 0),
-        ({"cache-control": "no-store"}, 0),
-        ({"cache-control": "max-age=60, No-Cache"}, 0),
-        ({"cache-control": "private, max-age=60"}, 0),
+        ({"cache-control": "max-age=-1"}, 60),
+        ({"cache-control": "max-age=0, must-revalidate"}, 60),
+        ({"cache-control": "max-age=soon"}, 60),
+        ({"cache-control": "no-store"}, 60),
+        ({"cache-control": "max-age=600, No-Cache"}, 60),
+        ({"cache-control": "private, max-age=600"}, 60),
         (HOUR, 3600),
         (HOUR | {"cache-control": "max-age=60"}, 60),
-        ({"expires": "0", "date": HOUR["date"]}, 0),
-        ({"expires": HOUR["expires"]}, 0),
+        ({"expires": "0", "date": HOUR["date"]}, 60),
+        ({"expires": HOUR["expires"]}, 60),
         ({"cache-control": "public"}, 300),
     ],
 )
@@ -349,9 +360,14 @@ def test_its_server_says_how_long_within_our_limits(headers: dict, seconds: int)
     assert age_limit(headers) == seconds
 
 
-def test_it_is_fetched_once_for_as_long_as_it_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr(client_documents, "time", type("Clock", (), {"time": lambda: now[0]}))
+    return now
+
+
+def test_it_is_fetched_once_for_as_long_as_it_is_fresh(now: list[float]) -> None:
     shelf = Shelf(**{"cache-control": "max-age=60"})
     documents = Documents(SETTINGS, shelf)
     assert found(documents) == found(documents)
@@ -360,6 +376,55 @@ def test_it_is_fetched_once_for_as_long_as_it_is_fresh(monkeypatch: pytest.Monke
     assert len(shelf.asked) == 1
     now[0] += 1
     found(documents)
+    assert len(shelf.asked) == 2
+
+
+class Outage(Shelf):
+    """A site that can stop answering."""
+
+    is_there = True
+
+    async def __call__(self, url: str, loopback_only: bool) -> Fetched:
+        answer = await super().__call__(url, loopback_only)
+        if not self.is_there:
+            raise Unreachable("its host cannot be reached")
+        return answer
+
+
+def test_while_nobody_answers_there_the_last_good_one_counts_for_an_hour(now: list[float]) -> None:
+    shelf = Outage()
+    documents = Documents(SETTINGS, shelf)
+    known, shelf.is_there = found(documents), False
+    now[0] += 300 + 3599
+    assert found(documents) == found(documents) == known
+    assert len(shelf.asked) == 2, "and is not looked for again at once"
+    now[0] += 60
+    away(documents)
+    shelf.is_there = True
+    assert found(documents) == known
+
+
+def test_a_document_that_is_wrong_now_does_not_count_any_more(now: list[float]) -> None:
+    shelf = Shelf()
+    documents = Documents(SETTINGS, shelf)
+    found(documents)
+    now[0] += 300
+    shelf.body = b"{}"
+    refused(documents)
+    refused(documents)
+    assert len(shelf.asked) == 3 and not documents.kept
+
+
+def test_while_it_is_looked_for_again_others_do_not_wait_or_look_too(now: list[float]) -> None:
+    shelf = Shelf()
+    documents = Documents(SETTINGS, shelf)
+    known = found(documents)
+    now[0] += 300
+
+    async def at_once() -> list[Client]:
+        return await asyncio.gather(*(documents.client(URL, str(number)) for number in range(10)))
+
+    assert asyncio.run(at_once()) == [known] * 10
     assert len(shelf.asked) == 2
 
 
@@ -392,8 +457,19 @@ def too_many(documents: Documents, urls: Callable[[int], str], limit: int) -> No
 
 def test_we_are_not_used_to_flood_a_host() -> None:
     documents = Documents(SETTINGS, Shelf(b"{}"))
-    too_many(documents, lambda number: f"https://app.example/{number}", client_documents.FETCHES_PER_HOST)
+    too_many(documents, lambda number: f"https://app.example/{number}", client_documents.FETCHES)
     refused(documents, "https://other.example/0")  # others go on
+
+
+def test_whoever_makes_up_documents_of_a_host_locks_out_nobody_else(now: list[float]) -> None:
+    shelf = Shelf()
+    documents = Documents(SETTINGS, shelf)
+    found(documents)
+    too_many(documents, lambda number: f"https://app.example/{number}", client_documents.FETCHES - 1)
+    now[0] += 300
+    assert found(documents), "what is known is renewed"
+    documents.kept.clear()
+    assert found(documents, asker="203.0.113.2"), "and others have an account of their own"
 
 
 # ── every rule is needed ──────────────────────────────────────────────────────────────────────────
