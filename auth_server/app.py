@@ -20,7 +20,7 @@ from shared.audit import Trail
 from shared.limits import Window
 from shared.operating import is_loopback
 
-from . import authorization, metadata, pages, registration, rendering, token, tokens
+from . import authorization, introspection, metadata, pages, registration, rendering, revocation, token
 from .accounts import Accounts
 from .client_documents import Documents
 from .context import AuthServer, Metrics, OAuthError, server_of
@@ -112,8 +112,8 @@ ENDPOINTS = [  # below the issuer's path
     ("/account", pages.account, ["GET"]),
     ("/account/withdraw", pages.withdraw, ["POST"]),
     ("/register", registration.register, ["POST"]),
-    ("/introspect", tokens.introspect, ["POST"]),
-    ("/revoke", tokens.revoke, ["POST"]),
+    ("/introspect", introspection.introspect, ["POST"]),
+    ("/revoke", revocation.revoke, ["POST"]),
     ("/jwks", metadata.jwks, ["GET"]),
     ("/style.css", rendering.style, ["GET"]),
     ("/health", health, ["GET"]),

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import anyio.to_thread
-from sqlalchemy import Engine, Executable, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, inspect, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import CreateColumn
 
 from . import tables
 
@@ -49,6 +50,7 @@ class Database:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # another process may begin on the same empty folder
             tables.metadata.create_all(connection)
+            add_new_columns(connection)
         self.transaction, self.look = self.engine.begin, self.engine.connect
         if self.is_sqlite:
             self.direct = Direct(self.engine)
@@ -87,6 +89,17 @@ class Database:
 def is_busy(problem: OperationalError) -> bool:
     """Whether another process writes just now."""
     return getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def add_new_columns(connection: Connection) -> None:
+    """A database of an earlier version lacks some. All that came later can be empty."""
+    found = inspect(connection)
+    for table in tables.metadata.sorted_tables:
+        known = {column["name"] for column in found.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                about = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {about}")
 
 
 def make_private(path: str | None) -> None:

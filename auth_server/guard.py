@@ -5,7 +5,6 @@ import re
 import secrets
 import time
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,12 +24,12 @@ UNWATCHED = ("/health", "/ready", "/style.css")
 UNRECORDED = ("/metrics",)
 LONGEST = 16_000  # bytes of path and query
 PATIENCE = 8.0  # seconds until a request is there with all that it says; less than we wait for it when we stop
-ON_ALL = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-}
+ON_ALL = (  # where an answer does not say otherwise
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+)
 HERE = r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 USUAL_PORTS = {"http": ":80", "https": ":443"}
 
@@ -52,7 +51,6 @@ class Guard:
             return await self.app(scope, receive, send)
         request, began = Request(scope), time.monotonic()
         record.set({})
-        request.state.let_in = False
 
         async def receive_in_time() -> Message:
             try:
@@ -63,9 +61,8 @@ class Guard:
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in ON_ALL.items():
-                    headers.setdefault(name, value)
+                said = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(one for one in ON_ALL if one[0] not in said)]
                 self.decided(request, message["status"], began)
             await send(message)
 
@@ -75,7 +72,7 @@ class Guard:
                 rule(request, self)
         except Stopped as no:
             return await refuse(request, no)(scope, receive, send_on)
-        request.state.let_in = True
+        scope["let_in"] = True
         self.count(request, SUCCESS_IS_TAKEN_BACK + EVERYTHING_COUNTS)  # now: of a thousand guesses at once all count
         try:
             await self.app(scope, receive_in_time, send_on)
@@ -90,14 +87,14 @@ class Guard:
     def decided(self, request: Request, status: int, began: float) -> None:
         """One JSON object: when, what, with which outcome, and who, which client, why if it is known."""
         endpoint, metrics = self.endpoint(request.scope), self.server.metrics
-        if not request.state.let_in:
+        if "let_in" not in request.scope:
             pass  # it was not counted, and it was no guess
         elif status in FAILED:
             self.count(request, FAILURES_COUNT)
         elif endpoint in SUCCESS_IS_TAKEN_BACK:
             self.windows[endpoint].take_back(neighbourhood(request))
-        metrics.requests.labels(endpoint, str(status)).inc()
-        metrics.seconds.labels(endpoint).inc(max(0.0, time.monotonic() - began))
+        metrics.requests(endpoint, str(status)).inc()
+        metrics.seconds(endpoint).inc(max(0.0, time.monotonic() - began))
         if endpoint not in UNRECORDED:
             about = {
                 "request": secrets.token_urlsafe(12),

@@ -14,7 +14,8 @@ from shared.stop import Stop
 
 from .accounts import LONGEST, SHORTEST, Accounts, as_name, as_password
 from .directory import moment
-from .office import Office, at_the_office, clients, config_option, json_option, load_settings, removing, resources
+from .office import Office, at_the_office, config_option, json_option, load_settings, removing
+from .operator_clients import clients, resources
 from .settings import Settings
 from .tables import people
 

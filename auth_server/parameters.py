@@ -5,8 +5,11 @@ import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.requests import Request
+
+from shared.operating import as_ipv4
 
 from .context import AuthServer, OAuthError, server_of
 from .directory import Resource
@@ -38,17 +41,16 @@ def shows_token(request: Request, wanted: str) -> bool:
 
 def address(request: Request) -> str:
     """Of whoever asks. IPv4 is IPv4, at whichever socket it came in."""
-    host = request.client.host if request.client else ""
-    try:
-        found = ipaddress.ip_address(host)
-        return str(getattr(found, "ipv4_mapped", None) or found)
-    except ValueError:
-        return host
+    return as_ipv4(request.client.host) if request.client else ""
 
 
 def neighbourhood(request: Request) -> str:
     """An address; of IPv6 the /64 that it is in, because whoever has one address there has all of them."""
-    host = address(request)
+    return network_of(address(request))
+
+
+@lru_cache(10_000)
+def network_of(host: str) -> str:
     try:
         return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False)) if ":" in host else host
     except ValueError:

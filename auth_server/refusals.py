@@ -19,7 +19,7 @@ def refuse(request: Request, no: OAuthError | BadBody) -> Response:
     """JSON for a program (RFC 6749 §5.2); for a person, who is sent nowhere, a page: OAuth 2.1 §4.1.2.1."""
     server, by_a_person = server_of(request), True
     write_down(reason=no.error if isinstance(no, Stopped) else f"{no.error}: {no.why}")
-    server.metrics.refused.labels(no.error).inc()
+    server.metrics.refused(no.error).inc()
     if isinstance(no, Stopped):
         by_a_person = "text/html" in request.headers.get("accept", "")
     if by_a_person and request.url.path.removeprefix(server.settings.path) in PAGES:

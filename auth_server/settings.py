@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,16 +63,16 @@ class Settings:
     def database_url(self) -> str:
         return self.database or f"sqlite:///{Path(self.data) / 'auth_server.db'}"
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The path of the issuer, without a slash at its end: where all endpoints live."""
         return urlsplit(self.issuer).path.rstrip("/")
 
-    @property
+    @cached_property
     def origin(self) -> str:
         return self.issuer.removesuffix(urlsplit(self.issuer).path)
 
-    @property
+    @cached_property
     def secure(self) -> bool:
         """Whether browsers reach us over TLS."""
         return self.issuer.startswith("https://")

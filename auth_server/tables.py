@@ -11,7 +11,7 @@ metadata = MetaData()
 
 
 def table(name: str, *columns: Column | Index) -> Table:
-    return Table(name, metadata, *columns)
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)  # a row in one place, not in two: fewer pages
 
 
 clients = table(
@@ -30,7 +30,7 @@ asks = table(  # authorization requests that no person has answered yet
     Column("ask_hash", LargeBinary(32), primary_key=True),
     Column("asked", Text, nullable=False),  # JSON: the parameters of OAuth 2.1 §4.1.1
     Column("browser_hash", LargeBinary(32), nullable=False),  # of the cookie that this browser was given
-    Column("expires_at", Float, nullable=False, index=True),
+    Column("expires_at", Float, nullable=False),
 )
 
 grants = table(  # what a person allowed; whatever came of it refers to it, and ends with it

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -100,6 +101,7 @@ class Impatient(AutoHTTPProtocol):
         return self.cycle is None or self.cycle.response_complete
 
 
+@lru_cache(10_000)
 def as_ipv4(host: str) -> str:
     """A socket for both kinds of addresses shows those of IPv4 in another form: RFC 4291 §2.5.5.2."""
     try:

@@ -1,5 +1,6 @@
 """What the authorization server keeps: once is once, secrets are hashes, and what is over is forgotten."""
 
+import contextlib
 import secrets
 import sqlite3
 import stat
@@ -296,3 +297,15 @@ def test_what_was_acknowledged_is_there_after_the_end(database: Database, tmp_pa
     assert again.client("a client").registered == {"client_name": "x"}
     assert again.use(again.held("code", "code"), NOW)
     there.close()
+
+
+def test_a_database_of_an_earlier_version_gets_what_it_lacks(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path / 'auth.db'}"
+    Database(url).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "auth.db")) as older:
+        older.execute("ALTER TABLE clients DROP COLUMN not_before")
+    database = Database(url)
+    store = Store(database)
+    store.add_client(Client("a", {"client_name": "A"}), 1.0, None)
+    assert store.client("a").not_before is None
+    database.close()
