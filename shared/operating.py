@@ -103,7 +103,7 @@ class Impatient(AutoHTTPProtocol):
 
 @lru_cache(10_000)
 def as_ipv4(host: str) -> str:
-    """A socket for both kinds of addresses shows those of IPv4 in another form: RFC 4291 §2.5.5.2."""
+    """A socket for both kinds of addresses shows those of IPv4 in another form."""
     try:
         return str(getattr(ipaddress.ip_address(host), "ipv4_mapped", None) or host)
     except ValueError:

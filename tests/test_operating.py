@@ -19,8 +19,12 @@ from shared.stop import Stop
 pytestmark = pytest.mark.of_steps("what is shared by the finished programs")
 
 
+LINE = Trail.line  # worlds of other tests put another in its place
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trail, "line", LINE)
     monkeypatch.setattr(audit, "EVERY", 0.01)
     monkeypatch.setattr(audit, "MOST_WAITING", 5)
 
