@@ -663,7 +663,11 @@ def test_every_decision_is_one_line_and_none_has_a_secret(door: Finished) -> Non
     assert door.number('mcp_auth_calls_total{key="",kind="oauth"}') == 1
 
 
+LINE = Trail.line  # worlds of other tests put another in its place
+
+
 def test_no_line_is_lost_when_it_stops(door: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trail, "line", LINE)
     monkeypatch.setattr(audit, "EVERY", 60)  # seconds
     path = tmp_path / "audit.log"
     with TestClient(create_app(door.settings, door.web, Trail(path)), door.settings.origin) as mcp:
