@@ -46,6 +46,7 @@ CARELESS = (
     {"issuer": IN_THE_OPEN, "certificate": "as.pem"},
     {"listen": "0.0.0.0:9000"},
     {"listen": "[::]:9000"},
+    {"listen": ":9000"},
     PROXY | {"demo": True},
     PROXY | {"issuer": OVER_TLS, "listen": "0.0.0.0:9000", "demo": True},
     PROXY | {"proxies": "*"},

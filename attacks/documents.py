@@ -72,6 +72,7 @@ def bad_document_urls(world: World) -> Verdict:
         urls = [ours, f"{ours}/", f"{ours}/client.json#x", f"{ours}/b/../client.json", f"{ours}/b/%2e%2e/client.json"]
         urls += [ours.replace("//", "//user:pass@") + "/client.json", "http://evil.example/client.json"]
         urls += ["https://10.0.0.1/client.json", "https://169.254.169.254/latest/meta-data", f"{EVIL}/\nclient.json"]
+        urls += [f"{EVIL}/a client.json"]
         tries = [denied_with_page(asked_for(world, url)) for url in urls]
         if isinstance(world, Finished) and world.around.looked_up:
             return got_in(f"looked for {world.around.looked_up[-1]}")
