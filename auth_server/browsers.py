@@ -76,7 +76,9 @@ async def ask_somebody(
     """Keep a request until somebody answers its page, in the browser that is shown it now."""
     waiting, shown_to = Waiting(request, secrets.token_urlsafe(32), asked, session, known), secrets.token_urlsafe(32)
     server, lifetime = waiting.server, waiting.server.settings.ask_lifetime
-    await server.store.ask(server.store.add_ask, waiting.request_id, asked, shown_to, time.time() + lifetime)
+    until = time.time() + lifetime
+    keep_until = until + server.settings.code_lifetime  # so that its code can be redeemed
+    await server.store.ask(server.store.add_ask, waiting.request_id, asked, shown_to, until, keep_until)
     answer = await show(waiting)
     if answer.status_code == 200:
         give(answer, server.settings, waiting.cookie, shown_to, lifetime)

@@ -12,7 +12,6 @@ from .database import Database, sha256
 from .tables import INTO, asks, clients, consents, grants, held, people, resources, seen
 
 A_DAY = 86_400  # seconds
-LONGEST_CODE = 600  # seconds: OAuth 2.1 §4.1.2
 PARTY = {clients: "client_id", people: "subject", resources: "resource"}  # what a grant calls them
 IN_CONSENTS = {"client_id": consents.c.client_id, "subject": consents.c.username, "resource": consents.c.resource}
 
@@ -97,11 +96,14 @@ class Store:
 
     # ── authorization requests and consents ───────────────────────────────────────────────────────
 
-    def add_ask(self, ask_id: str, asked: dict[str, str], browser: str, expires_at: float) -> None:
+    def add_ask(
+        self, ask_id: str, asked: dict[str, str], browser: str, expires_at: float, keep_until: float = 0.0
+    ) -> None:
+        """Its client is kept at least until `keep_until`."""
         row = {"ask_hash": sha256(ask_id), "browser_hash": sha256(browser), "asked": json.dumps(asked)}
         with self.database.transaction() as db:
             db.execute(INTO[asks], row | {"expires_at": expires_at})
-            db.execute(tables.KEEP_CLIENT, {"id": asked.get("client_id"), "until": expires_at + LONGEST_CODE})
+            db.execute(tables.KEEP_CLIENT, {"id": asked.get("client_id"), "until": keep_until})
 
     def find_ask(self, ask_id: str) -> Ask | None:
         row = self.database.first(tables.ASK, hash=sha256(ask_id))
